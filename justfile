@@ -1,0 +1,34 @@
+# Everyday commands. `just` lists them; each is what it says, so cargo alone does as well.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Everything that a change must pass, as the CI runs it.
+ci:
+    .ci/run
+
+# All tests, or those whose name contains a word.
+test *filter:
+    cargo test --locked {{ filter }}
+
+# Formatting and lints.
+lint:
+    cargo fmt --all --check
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Delivers a sample task from start to end, without any account.
+demo *arguments:
+    cargo run --locked -- demo {{ arguments }}
+
+# What has a target, each against a peer or a limit in the same run.
+bench *filter:
+    cargo bench --locked {{ filter }}
+
+# Licences, advisories and origins of all dependencies (needs cargo-deny).
+deny:
+    cargo deny check
+
+# The documentation of the code.
+docs:
+    cargo doc --locked --no-deps --document-private-items --open
