@@ -1,0 +1,312 @@
+//! Which queued job may be claimed now. Decides about one candidate at a time; never reads or writes a row.
+
+use std::collections::BTreeMap;
+
+use super::id::{ProjectId, TaskId};
+use super::job::JobKind;
+use super::task::overlaps;
+
+/// A queued job as the decision sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The task it works for.
+    pub task: TaskId,
+    /// That task's project.
+    pub project: ProjectId,
+    /// What it is for.
+    pub kind: JobKind,
+    /// Tasks it depends on that are not done.
+    pub waits_for: Vec<TaskId>,
+    /// Paths its task changes.
+    pub modifies: Vec<String>,
+}
+
+/// A task that others may have to make room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// The task.
+    pub task: TaskId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Paths it changes.
+    pub modifies: Vec<String>,
+    /// A job of it runs now.
+    pub running: bool,
+    /// It has begun (at least one run) and goes on by itself or after a person's decision.
+    pub in_flight: bool,
+}
+
+/// What is left to give away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Agent jobs that may still be started, over all projects.
+    pub agent: usize,
+    /// Reserved jobs that may still be started.
+    pub reserved: usize,
+    /// The queue is paused.
+    pub paused: bool,
+    /// Agent jobs that may still be started in a project; a project that is absent has no limit of its own.
+    pub project: BTreeMap<ProjectId, usize>,
+    /// Tasks that change paths and have begun or run.
+    pub busy: Vec<Busy>,
+}
+
+/// Why a job stays queued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The queue is paused.
+    Paused,
+    /// All agent slots are taken.
+    NoAgentSlot,
+    /// As many reserved jobs run as may.
+    NoReservedSlot,
+    /// The project runs as many agents as it may.
+    ProjectLimit,
+    /// Tasks it depends on are not done.
+    WaitsFor(Vec<TaskId>),
+    /// Another task changes the same paths.
+    Overlaps(TaskId),
+}
+
+/// The answer about one candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Eligibility {
+    /// It may be claimed.
+    Fits,
+    /// It stays queued.
+    Held(Held),
+}
+
+impl Slots {
+    /// Nothing of this kind can be claimed any more, whichever job it is: looking further is useless.
+    pub fn exhausted(&self, kind: JobKind) -> bool {
+        if kind.is_reserved() {
+            self.reserved == 0
+        } else {
+            self.paused || self.agent == 0
+        }
+    }
+
+    /// Takes what a claimed job occupies, so that the next candidate is judged by what remains.
+    pub fn take(&mut self, claimed: &Candidate) {
+        if claimed.kind.is_reserved() {
+            self.reserved = self.reserved.saturating_sub(1);
+            return;
+        }
+        self.agent = self.agent.saturating_sub(1);
+        if let Some(left) = self.project.get_mut(&claimed.project) {
+            *left = left.saturating_sub(1);
+        }
+        if claimed.modifies.is_empty() {
+            return;
+        }
+        match self.busy.iter_mut().find(|b| b.task == claimed.task) {
+            Some(known) => known.running = true,
+            None => self.busy.push(Busy {
+                task: claimed.task,
+                project: claimed.project,
+                modifies: claimed.modifies.clone(),
+                running: true,
+                in_flight: false,
+            }),
+        }
+    }
+}
+
+/// Decides about one candidate. Reserved jobs look at nothing but their own ceiling: they finish what has begun.
+pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
+    if candidate.kind.is_reserved() {
+        return if slots.reserved == 0 {
+            Eligibility::Held(Held::NoReservedSlot)
+        } else {
+            Eligibility::Fits
+        };
+    }
+    if slots.paused {
+        return Eligibility::Held(Held::Paused);
+    }
+    if slots.agent == 0 {
+        return Eligibility::Held(Held::NoAgentSlot);
+    }
+    if slots.project.get(&candidate.project) == Some(&0) {
+        return Eligibility::Held(Held::ProjectLimit);
+    }
+    if !candidate.waits_for.is_empty() {
+        return Eligibility::Held(Held::WaitsFor(candidate.waits_for.clone()));
+    }
+    match slots.busy.iter().find(|busy| in_the_way(busy, candidate)) {
+        Some(busy) => Eligibility::Held(Held::Overlaps(busy.task)),
+        None => Eligibility::Fits,
+    }
+}
+
+/// Between two tasks that have both begun the older goes first, so they never wait for each other.
+fn in_the_way(busy: &Busy, candidate: &Candidate) -> bool {
+    busy.task != candidate.task
+        && busy.project == candidate.project
+        && (busy.running || (busy.in_flight && busy.task < candidate.task))
+        && overlaps(&busy.modifies, &candidate.modifies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(task: i64, kind: JobKind) -> Candidate {
+        Candidate {
+            task: TaskId(task),
+            project: ProjectId(1),
+            kind,
+            waits_for: Vec::new(),
+            modifies: vec!["src/a".to_owned()],
+        }
+    }
+
+    fn slots() -> Slots {
+        Slots {
+            agent: 1,
+            reserved: 1,
+            ..Slots::default()
+        }
+    }
+
+    fn busy(task: i64, path: &str, running: bool, in_flight: bool) -> Busy {
+        Busy {
+            task: TaskId(task),
+            project: ProjectId(1),
+            modifies: vec![path.to_owned()],
+            running,
+            in_flight,
+        }
+    }
+
+    fn held(candidate: &Candidate, slots: &Slots) -> Option<Held> {
+        match eligible(candidate, slots) {
+            Eligibility::Fits => None,
+            Eligibility::Held(why) => Some(why),
+        }
+    }
+
+    #[test]
+    fn an_agent_job_fits_only_while_nothing_stands_against_it() {
+        let job = candidate(5, JobKind::Agent);
+        let full = BTreeMap::from([(ProjectId(1), 0)]);
+        let elsewhere = BTreeMap::from([(ProjectId(2), 0)]);
+        let table = [
+            (slots(), None),
+            (
+                Slots {
+                    paused: true,
+                    ..slots()
+                },
+                Some(Held::Paused),
+            ),
+            (Slots { agent: 0, ..slots() }, Some(Held::NoAgentSlot)),
+            (
+                Slots {
+                    project: full,
+                    ..slots()
+                },
+                Some(Held::ProjectLimit),
+            ),
+            (
+                Slots {
+                    project: elsewhere,
+                    ..slots()
+                },
+                None,
+            ),
+            (
+                Slots {
+                    reserved: 0,
+                    ..slots()
+                },
+                None,
+            ),
+        ];
+        for (slots, expected) in table {
+            assert_eq!(held(&job, &slots), expected, "{slots:?}");
+        }
+    }
+
+    #[test]
+    fn a_reserved_job_ignores_everything_but_its_own_ceiling() {
+        let slots = Slots {
+            agent: 0,
+            paused: true,
+            project: BTreeMap::from([(ProjectId(1), 0)]),
+            busy: vec![busy(1, "src", true, true)],
+            ..slots()
+        };
+        let mut job = candidate(5, JobKind::DeployFinalizer);
+        job.waits_for.push(TaskId(1));
+        assert_eq!(held(&job, &slots), None);
+        let full = Slots { reserved: 0, ..slots };
+        assert_eq!(held(&job, &full), Some(Held::NoReservedSlot));
+    }
+
+    #[test]
+    fn a_job_waits_for_its_dependencies() {
+        let mut job = candidate(5, JobKind::Agent);
+        job.waits_for.push(TaskId(3));
+        assert_eq!(held(&job, &slots()), Some(Held::WaitsFor(vec![TaskId(3)])));
+    }
+
+    #[test]
+    fn overlapping_tasks_go_one_after_the_other_and_never_wait_for_each_other() {
+        let job = candidate(5, JobKind::Agent);
+        let table = [
+            (
+                busy(9, "src", true, false),
+                true,
+                "a running job, however young its task",
+            ),
+            (
+                busy(9, "src", false, true),
+                false,
+                "a younger task that has begun but does not run",
+            ),
+            (busy(3, "src", false, true), true, "an older task that has begun"),
+            (
+                busy(3, "src", false, false),
+                false,
+                "an older task that has not begun",
+            ),
+            (busy(3, "lib", true, true), false, "other paths"),
+            (busy(5, "src", true, true), false, "itself"),
+            (
+                Busy {
+                    project: ProjectId(2),
+                    ..busy(3, "src", true, true)
+                },
+                false,
+                "another project",
+            ),
+        ];
+        for (busy, is_held, what) in table {
+            let slots = Slots {
+                busy: vec![busy],
+                ..slots()
+            };
+            assert_eq!(held(&job, &slots).is_some(), is_held, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_taken_is_gone_for_the_next_candidate() {
+        let mut slots = Slots {
+            agent: 2,
+            project: BTreeMap::from([(ProjectId(1), 2)]),
+            ..slots()
+        };
+        slots.take(&candidate(5, JobKind::Agent));
+        assert_eq!((slots.agent, slots.project[&ProjectId(1)]), (1, 1));
+        assert_eq!(
+            held(&candidate(6, JobKind::Agent), &slots),
+            Some(Held::Overlaps(TaskId(5)))
+        );
+        slots.take(&candidate(7, JobKind::GateCheck));
+        assert_eq!((slots.agent, slots.reserved), (1, 0));
+        assert!(slots.exhausted(JobKind::GateCheck) && !slots.exhausted(JobKind::Agent));
+    }
+}

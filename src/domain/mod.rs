@@ -1,0 +1,18 @@
+//! The words of the product as types, and its decisions as functions of values.
+//! Never does I/O, never reads a clock, knows neither Diesel nor actix.
+
+pub mod claim;
+pub mod evidence;
+pub mod evidence_packet;
+pub mod front_matter;
+pub mod gate;
+pub mod gesture;
+pub mod id;
+pub mod job;
+pub mod pipeline;
+pub mod quoted;
+pub mod run;
+pub mod task;
+pub mod time;
+pub mod usage;
+pub mod walk;
