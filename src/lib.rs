@@ -1,4 +1,6 @@
 //! Orch delivers the work of coding agents. Folders are layers; a layer knows only those below it.
 //! `ARCHITECTURE.md` walks one task through them.
 
+pub mod settings;
+
 pub mod domain;

@@ -1,0 +1,162 @@
+//! `[[stage]]`: a project's own pipeline. What a pipeline may look like is the domain's to say; here each of
+//! its objections gets a line, and gates that this project could never satisfy are refused.
+
+use std::cell::Cell;
+
+use toml::de::DeValue;
+
+use super::super::document::hint;
+use super::agents::command;
+use super::table::{At, Table};
+use super::{Ci, DeployBy, ForgeKind};
+use crate::domain::id::StageName;
+use crate::domain::pipeline::{GATE_NAMES, GateKind, GateSpec, Pipeline, Role, StageDraft};
+
+/// What the project has, on which its gates depend.
+pub(super) struct Means {
+    pub(super) ci: Ci,
+    pub(super) test_command: bool,
+    pub(super) forge: ForgeKind,
+    pub(super) merge_gate: bool,
+    pub(super) deploy_by: DeployBy,
+    /// Time a command gate may take where it says nothing.
+    pub(super) check_timeout_s: u64,
+}
+
+/// The pipeline written in the file, if one is; `None` inside when it is wrong, which is noted.
+pub(super) fn pipeline(top: &Table<'_>, means: &Means) -> Option<At<Option<Pipeline>>> {
+    let At { value: tables, line } = top.tables("stage")?;
+    let deployer = Cell::new(false);
+    let drafts: Vec<_> = tables
+        .iter()
+        .map(|table| draft(table, means, &deployer))
+        .collect();
+    let complete: Option<Vec<_>> = drafts.into_iter().collect();
+    let value = complete.and_then(|drafts| {
+        Pipeline::validate(&drafts)
+            .map_err(|e| top.note(tables.get(e.stage).map_or(line, |t| t.line), e.problem))
+            .ok()
+    });
+    Some(At { value, line })
+}
+
+/// A stage as written; none when its name or role is not usable.
+fn draft(table: &Table<'_>, means: &Means, deployer: &Cell<bool>) -> Option<StageDraft> {
+    let name = table.require("name", "give the stage a name", table.text("name"));
+    let role = table
+        .word("role", &Role::ALL.map(|r| (r.as_str(), r)))
+        .map(|at| at.value);
+    deployer.set(deployer.get() || role == Some(Role::Deployer));
+    let mut gates: Vec<Result<GateSpec, String>> = Vec::new();
+    for item in table.items("gates").unwrap_or_default() {
+        let line = table.line_at(item);
+        let Some(spec) = gate(table, line, item.get_ref(), means) else {
+            continue;
+        };
+        if gates.iter().flatten().any(|g| g.name == spec.name) {
+            table.note(line, format!("gate {:?} stands twice in this stage", spec.name));
+        } else if let Some(lacking) = lacking(&spec.kind, means, deployer.get()) {
+            table.note(
+                line,
+                format!("gate {:?} can never be green: {lacking}", spec.name),
+            );
+        } else {
+            gates.push(Ok(spec));
+        }
+    }
+    let draft = StageDraft {
+        role,
+        gates,
+        rollback_to: table.text("rollback_to").map(|at| at.value),
+        merge: table.switch("merge").is_some_and(|at| at.value),
+        confirm: table.switch("confirm").is_some_and(|at| at.value),
+        next: table.text("next").map(|at| at.value),
+        name: name.map(|at| at.value).unwrap_or_default(),
+    };
+    table.finish();
+    // Without its name or role, the pipeline's objections would be echoes of that mistake.
+    let role_is_broken = draft.role.is_none() && table.has("role");
+    (!draft.name.is_empty() && !role_is_broken).then_some(draft)
+}
+
+/// `"ci_green"` or `{ name = "secrets", command = […], timeout_s = 60 }`.
+fn gate<'d>(stage: &Table<'d>, line: usize, item: &'d DeValue<'d>, means: &Means) -> Option<GateSpec> {
+    if let Some(name) = item.as_str() {
+        let known = GateSpec::named(name);
+        if known.is_none() {
+            let near = hint(name, GATE_NAMES);
+            let all = GATE_NAMES.join(", ");
+            stage.note(
+                line,
+                format!("unknown gate {name:?}{near} (known: {all}, or a table with name and command)"),
+            );
+        }
+        return known;
+    }
+    let Some(entries) = item.as_table() else {
+        stage.note(line, "a gate is a name, or a table with name and command");
+        return None;
+    };
+    let table = stage.item("gate", line, entries);
+    let name = table.require("name", "give the gate a name", table.text("name"));
+    let argv = table.require(
+        "command",
+        "give program and arguments",
+        command(&table, "command"),
+    );
+    let timeout_s = table
+        .seconds("timeout_s")
+        .map_or(means.check_timeout_s, |at| at.value.as_secs());
+    table.finish();
+    let name = name?.value;
+    if GateKind::by_name(&name).is_some() {
+        stage.note(
+            line,
+            format!("gate {name:?} is one of Orch's own: give the command another name"),
+        );
+        return None;
+    }
+    if let Err(e) = StageName::parse(&name) {
+        // It names folders too.
+        stage.note(line, format!("gate name {name:?} is not usable: {}", e.rule));
+        return None;
+    }
+    let kind = GateKind::Command {
+        argv: argv?,
+        timeout_s,
+    };
+    Some(GateSpec { name, kind })
+}
+
+/// What the project lacks for a gate of this kind ever to be green.
+fn lacking(kind: &GateKind, means: &Means, deployer: bool) -> Option<&'static str> {
+    match kind {
+        GateKind::TestsLocal if !means.test_command => Some("the project has no test_command; set one"),
+        GateKind::CiGreen if means.ci == Ci::None => {
+            Some("the project has no CI; set test_command, which then stands for it, or ci = \"forge\"")
+        }
+        GateKind::ReviewApproved if means.forge == ForgeKind::Local => {
+            Some("the local forge has no reviews; use \"reviewer_verdict\" or \"human_approved\"")
+        }
+        GateKind::BranchMergeable if !means.merge_gate => {
+            Some("the merge gate is off for this project; set [merge] gate = true or remove it")
+        }
+        GateKind::StagingStatus | GateKind::StagingImageFresh => {
+            Some("the project has no staging; remove it")
+        }
+        GateKind::DeployStatus if means.deploy_by == DeployBy::Merge && !deployer => Some(
+            "nobody writes a deploy log; set [deploy] by = \"agent\" or give a stage the role \"deployer\"",
+        ),
+        GateKind::AnalysisComplete
+        | GateKind::HumanApproved
+        | GateKind::ArchitectureDone
+        | GateKind::CiGreen
+        | GateKind::TestsLocal
+        | GateKind::ReviewApproved
+        | GateKind::ReviewerVerdict
+        | GateKind::TestsPassed
+        | GateKind::BranchMergeable
+        | GateKind::DeployStatus
+        | GateKind::Command { .. } => None,
+    }
+}

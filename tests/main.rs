@@ -1,0 +1,3 @@
+//! One test binary: a folder per promise.
+
+mod settings;

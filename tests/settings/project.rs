@@ -1,0 +1,426 @@
+//! Project files: what is accepted, what it means, and which line is named when it is not.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use orch::domain::pipeline::{GateKind, Pipeline, Role};
+use orch::domain::task::TrackerKind;
+use orch::settings::Project;
+use orch::settings::project::{Ci, DeployBy, ForgeKind, NewAgent, NewProject, PromptDelivery, load_all};
+
+use super::Start;
+
+fn parse(text: &str) -> Result<Project, String> {
+    parse_with(&Start::new(), text)
+}
+
+fn parse_with(start: &Start, text: &str) -> Result<Project, String> {
+    let source = PathBuf::from("/x/projects/shop.toml");
+    Project::parse(text, &source, &start.settings()).map_err(|e| e.to_string())
+}
+
+fn refused(text: &str) -> String {
+    parse(text).unwrap_err()
+}
+
+/// Stage and gates per line, with what else a stage does.
+fn walk(pipeline: &Pipeline) -> String {
+    let mut lines = Vec::new();
+    for stage in pipeline.stages() {
+        let gates: Vec<_> = stage.gates.iter().map(|g| g.name.as_str()).collect();
+        let mut line = [&[stage.name.as_str()], &gates[..]].concat().join(" ");
+        if stage.merges {
+            line.push_str(" (merges)");
+        }
+        if stage.confirm {
+            line.push_str(" (confirm)");
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
+}
+
+const THREE_STAGES: &str = r#"
+repo = "../src/shop"
+test_command = "make test"
+
+[[stage]]
+name = "development"
+role = "developer"
+gates = ["ci_green", { name = "secrets", command = ["sh", "-c", "exit 0"], timeout_s = 60 }]
+
+[[stage]]
+name = "review"
+role = "reviewer"
+gates = ["reviewer_verdict"]
+rollback_to = "development"
+
+[[stage]]
+name = "done"
+"#;
+
+#[test]
+fn a_repository_alone_makes_a_project_with_the_default_pipeline() {
+    let project = parse("repo = \"../src/./my-shop\"").unwrap();
+    assert_eq!((project.name.as_str(), project.prefix.as_str()), ("shop", "SHOP"));
+    assert_eq!(project.repo, "/x/projects/../src/my-shop");
+    assert_eq!(project.main.as_str(), "main");
+    assert_eq!(
+        (project.ci, project.forge, project.tracker),
+        (Ci::None, ForgeKind::Local, TrackerKind::Local)
+    );
+    assert_eq!(
+        (project.max_concurrency, project.max_developer_retries),
+        (None, 3)
+    );
+    assert!(project.merge_gate && project.deploy.require_manual_approve && !project.self_hosting);
+    assert_eq!(project.deploy.by, DeployBy::Merge);
+    assert_snapshot!(walk(&project.pipeline), @"
+    created
+    analysis analysis_complete analysis_approved
+    architecture architecture_done
+    development
+    review reviewer_verdict
+    testing tests_passed
+    deploy-staging branch_mergeable
+    deploy (merges) (confirm)
+    done
+    ");
+}
+
+#[test]
+fn a_test_command_stands_for_ci_where_the_forge_is_local() {
+    let project =
+        parse("repo = \"/src/shop\"\ntest_command = \"make test\"\n[deploy]\nby = \"agent\"").unwrap();
+    assert_eq!(project.ci, Ci::Tests);
+    let gates = |name: &str| {
+        let stage = project
+            .pipeline
+            .stages()
+            .iter()
+            .find(|s| s.name.as_str() == name)
+            .unwrap();
+        stage.gates.iter().map(|g| g.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(gates("development"), ["ci_green", "tests_local"]);
+    assert_eq!(gates("deploy"), ["deploy_status"]);
+}
+
+#[test]
+fn three_stages_of_its_own() {
+    let project = parse(THREE_STAGES).unwrap();
+    assert_snapshot!(walk(&project.pipeline), @"
+    created
+    development ci_green secrets
+    review reviewer_verdict (merges)
+    done
+    ");
+    let command = &project.pipeline.stages()[1].gates[1].kind;
+    let argv = ["sh", "-c", "exit 0"].map(str::to_owned).to_vec();
+    assert_eq!(*command, GateKind::Command { argv, timeout_s: 60 });
+    // A pipeline of its own asks for Confirm Deploy only where it says so.
+    assert!(!project.deploy.require_manual_approve);
+    let confirmed = THREE_STAGES.replace("rollback_to", "confirm = true\nrollback_to");
+    assert!(parse(&confirmed).unwrap().deploy.require_manual_approve);
+}
+
+#[test]
+fn agents_fill_in_from_the_default_one() {
+    let project = parse(
+        r#"repo = "/src/shop"
+[agent]
+preset = "claude"
+model = "big"
+timeout_s = 600
+env = { A = "1", B = "2" }
+wrapper = ["nice"]
+[agents.reviewer]
+command = ["judge", "--strict"]
+prompt = "file"
+env = { B = "3" }
+[agents.tester]
+timeout_s = 60
+wrapper = []
+"#,
+    )
+    .unwrap();
+    let reviewer = project.agent(Role::Reviewer);
+    assert_eq!(reviewer.command.as_deref().unwrap(), ["judge", "--strict"]);
+    assert_eq!(
+        (reviewer.preset.as_deref(), reviewer.model.as_deref()),
+        (None, None)
+    );
+    assert_eq!(
+        (reviewer.prompt, reviewer.timeout),
+        (Some(PromptDelivery::File), Some(Duration::from_secs(600)))
+    );
+    assert_eq!(
+        (reviewer.env["A"].as_str(), reviewer.env["B"].as_str()),
+        ("1", "3")
+    );
+    let tester = project.agent(Role::Tester);
+    assert_eq!(
+        (tester.preset.as_deref(), tester.model.as_deref()),
+        (Some("claude"), Some("big"))
+    );
+    assert_eq!(tester.wrapper.len(), 0);
+    assert_eq!(project.agent(Role::Developer), &project.default_agent);
+
+    let settings = Start::new().settings();
+    assert_eq!(project.timeout(Role::Tester, &settings), Duration::from_secs(60));
+    let plain = parse("repo = \"/src/shop\"").unwrap();
+    assert_eq!(plain.timeout(Role::Tester, &settings), Duration::from_secs(1800));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line_and_all_at_once() {
+    assert_snapshot!(refused(
+        r#"name = "Shop"
+prefix = "shop-1"
+repo = "-oProxyCommand=x"
+mian = "main"
+test_command = ""
+max_concurrency = 0
+tracker = "jira"
+self_hosting = "yes"
+prompts = { reviewer = "nowhere.md" }
+agents.revewer.preset = "claude"
+
+[agent]
+command = []
+timeout_s = 9999
+env = { "A B" = "1" }
+
+[deploy]
+by = "hand"
+
+[staging]
+url = "x"
+"#
+    ), @r#"
+    /x/projects/shop.toml:1: name = "Shop": use 1 to 40 lower-case letters, digits and dashes, beginning with a letter
+    /x/projects/shop.toml:2: prefix = "shop-1": use 1 to 10 capital letters and digits, beginning with a letter
+    /x/projects/shop.toml:3: repo = "-oProxyCommand=x": must not begin with '-'; write ./ before it
+    /x/projects/shop.toml:4: unknown key "mian"; did you mean "main"?
+    /x/projects/shop.toml:5: test_command = "": give a text, in quotes and not empty
+    /x/projects/shop.toml:6: max_concurrency = 0: give a whole number of at least 1
+    /x/projects/shop.toml:7: tracker = "jira": give one of local, plane
+    /x/projects/shop.toml:8: self_hosting = "yes": give true or false
+    /x/projects/shop.toml:9: prompts.reviewer: there is no file /x/projects/nowhere.md
+    /x/projects/shop.toml:10: unknown key "agents.revewer"; did you mean "reviewer"?
+    /x/projects/shop.toml:13: command is empty: give a program and its arguments, or leave it out
+    /x/projects/shop.toml:14: timeout_s is above agent.timeout_cap_s (2700): lower it or raise the cap
+    /x/projects/shop.toml:15: env: "A B" is no variable name: use letters, digits and '_'
+    /x/projects/shop.toml:18: deploy.by = "hand": give one of merge, agent
+    /x/projects/shop.toml:20: unknown key "staging"
+    "#);
+}
+
+#[test]
+fn a_mistake_in_a_pipeline_is_named_with_the_line_of_its_stage_or_gate() {
+    let broken = |from: &str, to: &str| refused(&THREE_STAGES.replace(from, to));
+    let all = [
+        broken("\"ci_green\"", "\n  \"ci_gren\""),
+        broken("\"ci_green\"", "\"ci_green\",\n\"ci_green\""),
+        broken("name = \"secrets\"", "name = \"tests_passed\""),
+        broken("command = [\"sh\", \"-c\", \"exit 0\"]", "command = []"),
+        broken("\"developer\"", "\"develper\""),
+        broken("rollback_to = \"development\"", "rollback_to = \"done\""),
+        broken("rollback_to", "rolback_to"),
+        broken("name = \"review\"\n", ""),
+        broken("name = \"review\"", "name = \"review\"\nnext = \"nowhere\""),
+        broken("[[stage]]\nname = \"done\"\n", ""),
+        broken("name = \"done\"", "name = \"done\"\nmerge = true"),
+    ];
+    assert_snapshot!(all.join("\n"), @r#"
+    /x/projects/shop.toml:9: unknown gate "ci_gren"; did you mean "ci_green"? (known: analysis_complete, analysis_approved, human_approved, architecture_done, ci_green, tests_local, review_approved, reviewer_verdict, tests_passed, branch_mergeable, staging_status, staging_image_fresh, deploy_status, or a table with name and command)
+    /x/projects/shop.toml:9: gate "ci_green" stands twice in this stage
+    /x/projects/shop.toml:8: gate "tests_passed" is one of Orch's own: give the command another name
+    /x/projects/shop.toml:8: command is empty: give a program and its arguments, or leave it out
+    /x/projects/shop.toml:7: stage.role = "develper": give one of analyst, architect, developer, reviewer, tester, deployer
+    /x/projects/shop.toml:10: stage "review": rollback_to "done" is a later stage; name an earlier one
+    /x/projects/shop.toml:14: unknown key "stage.rolback_to"; did you mean "rollback_to"?
+    /x/projects/shop.toml:10: stage.name is missing: give the stage a name
+    /x/projects/shop.toml:10: stage "review": next "nowhere" is no stage of this pipeline
+    /x/projects/shop.toml:10: the pipeline ends in "review", which is not terminal: end it in a stage with neither role nor gates, such as "done"
+    /x/projects/shop.toml:16: stage "done" is terminal and cannot merge
+    "#);
+    assert_snapshot!(refused("repo = \"/r\"\nstage = []"), @"/x/projects/shop.toml:2: the pipeline has no stages: write at least one [[stage]] and a terminal one");
+    assert_snapshot!(refused("repo = \"/r\"\n[stage]\nname = \"x\""), @"/x/projects/shop.toml:2: stage = a table: write each as [[stage]]");
+}
+
+#[test]
+fn a_gate_that_could_never_be_green_is_refused() {
+    let with = |top: &str, gate: &str| {
+        refused(&format!(
+            "repo = \"/src/shop\"\n{top}\n[[stage]]\nname = \"work\"\nrole = \"developer\"\ngates = [\n\"{gate}\"]\n[[stage]]\nname = \"done\""
+        ))
+    };
+    let all = [
+        with("", "tests_local"),
+        with("", "ci_green"),
+        with("ci = \"tests\"", "ci_green"),
+        with("ci = \"forge\"", "ci_green"),
+        with("", "review_approved"),
+        with("", "staging_status"),
+        with("", "staging_image_fresh"),
+        with("", "deploy_status"),
+        with("merge = { gate = false }", "branch_mergeable"),
+    ];
+    assert_snapshot!(all.join("\n"), @r#"
+    /x/projects/shop.toml:7: gate "tests_local" can never be green: the project has no test_command; set one
+    /x/projects/shop.toml:7: gate "ci_green" can never be green: the project has no CI; set test_command, which then stands for it, or ci = "forge"
+    /x/projects/shop.toml:2: ci = "tests": there is no test_command to stand for CI; set one, or ci = "none"
+    /x/projects/shop.toml:2: ci = "forge": the local forge has no CI; set test_command and ci = "tests", or ci = "none"
+    /x/projects/shop.toml:7: gate "review_approved" can never be green: the local forge has no reviews; use "reviewer_verdict" or "human_approved"
+    /x/projects/shop.toml:7: gate "staging_status" can never be green: the project has no staging; remove it
+    /x/projects/shop.toml:7: gate "staging_image_fresh" can never be green: the project has no staging; remove it
+    /x/projects/shop.toml:7: gate "deploy_status" can never be green: nobody writes a deploy log; set [deploy] by = "agent" or give a stage the role "deployer"
+    /x/projects/shop.toml:7: gate "branch_mergeable" can never be green: the merge gate is off for this project; set [merge] gate = true or remove it
+    "#);
+}
+
+#[test]
+fn a_self_hosting_project_is_never_deployed_without_confirm_deploy() {
+    let waived = "repo = \"/r\"\nself_hosting = true\n[deploy]\nrequire_manual_approve = false";
+    assert_snapshot!(refused(waived), @"/x/projects/shop.toml:4: self_hosting = true, but deploy.require_manual_approve = false here: a self-hosting project is never deployed without Confirm Deploy; set [deploy] require_manual_approve = true");
+    let by_setting = Start::new().env("ORCH_DEPLOY_REQUIRE_MANUAL_APPROVE", "false");
+    assert_snapshot!(parse_with(&by_setting, "repo = \"/r\"\nself_hosting = true").unwrap_err(), @"/x/projects/shop.toml:2: self_hosting = true, but the setting deploy.require_manual_approve is false: a self-hosting project is never deployed without Confirm Deploy; set [deploy] require_manual_approve = true");
+    assert_snapshot!(refused(&format!("self_hosting = true{THREE_STAGES}")), @"/x/projects/shop.toml:5: self_hosting = true needs confirm = true in the [[stage]] that merges");
+    let own = THREE_STAGES.replace("rollback_to", "confirm = true\nrollback_to");
+    assert!(parse(&format!("self_hosting = true{own}")).is_ok());
+    let contradiction = own + "[deploy]\nrequire_manual_approve = false";
+    assert_snapshot!(refused(&contradiction), @"/x/projects/shop.toml:20: require_manual_approve = false, but a [[stage]] has confirm = true; keep one of them");
+}
+
+#[test]
+fn forge_and_tracker_need_their_settings() {
+    assert_snapshot!(refused("repo = \"/r\"\nforge = \"gitea\"\ntracker = \"plane\""), @r#"
+    /x/projects/shop.toml:2: forge = "gitea" needs settings that are not set: gitea.url, gitea.token
+    /x/projects/shop.toml:3: tracker = "plane" needs settings that are not set: plane.url, plane.api_token, plane.workspace
+    "#);
+    assert_snapshot!(refused("repo = \"git@git.example.org:team/shop.git\"\nforge = \"local\""), @r#"/x/projects/shop.toml:2: forge = "local" needs a repository on this machine: give its path, or set forge = "gitea""#);
+    let start = Start::new()
+        .env("ORCH_GITEA_URL", "https://git.example.org")
+        .env("ORCH_GITEA_TOKEN", "t");
+    let project = parse_with(&start, "repo = \"git@git.example.org:team/shop.git\"").unwrap();
+    assert_eq!((project.forge, project.ci), (ForgeKind::Gitea, Ci::Forge));
+    assert_eq!(project.repo, "git@git.example.org:team/shop.git");
+}
+
+#[test]
+fn a_repository_that_git_would_run_as_a_program_is_refused() {
+    for bad in [
+        "ext::sh -c id",
+        "--upload-pack=x",
+        "fd::3",
+        "rsync://h/x",
+        "https://",
+        "ssh://-oProxyCommand=x/y",
+    ] {
+        assert!(parse(&format!("repo = {bad:?}")).is_err(), "{bad} was accepted");
+    }
+}
+
+#[test]
+fn the_setting_for_gated_repositories_limits_the_merge_gate() {
+    let start = Start::new().env("ORCH_MERGE_GATE_REPOS", "team/web");
+    assert!(!parse_with(&start, "repo = \"/src/shop\"").unwrap().merge_gate);
+    assert!(
+        parse_with(&start, "repo = \"/src/team/web.git\"")
+            .unwrap()
+            .merge_gate
+    );
+    assert!(
+        !parse_with(&start, "repo = \"/src/otherteam/web\"")
+            .unwrap()
+            .merge_gate
+    );
+    assert_snapshot!(parse_with(&start, "repo = \"/src/shop\"\n[merge]\ngate = true").unwrap_err(), @"/x/projects/shop.toml:3: merge.gate = true, but the setting merge.gate_repos does not name this repository; add it there");
+    let off = Start::new().env("ORCH_MERGE_GATE_ENABLED", "false");
+    assert!(!parse_with(&off, "repo = \"/src/shop\"").unwrap().merge_gate);
+    assert!(
+        parse_with(&off, "repo = \"/src/shop\"\nmerge.gate = true")
+            .unwrap()
+            .merge_gate
+    );
+}
+
+#[test]
+fn a_folder_of_projects_is_read_by_name_and_every_bad_file_is_told() {
+    let start = Start::new();
+    let settings = start.settings();
+    let dir = settings.projects_dir.clone();
+    assert_eq!(load_all(&dir, &settings).unwrap(), []);
+
+    start.write("data/projects/web.toml", "repo = \"/src/web\"");
+    start.write(
+        "data/projects/api.toml",
+        "repo = \"/src/api\"\n[prompts]\nreviewer = \"review.md\"",
+    );
+    start.write("data/projects/review.md", "Look closely.");
+    start.write("data/projects/.api.toml.swp.toml", "half written");
+    let projects = load_all(&dir, &settings).unwrap();
+    let names: Vec<_> = projects.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["api", "web"]);
+    assert_eq!(projects[0].prompts[&Role::Reviewer], dir.join("review.md"));
+
+    start.write("data/projects/bad.toml", "repo = \"/src/bad\"\nname = \"good\"");
+    start.write(
+        "data/projects/twin.toml",
+        "prefix = \"API\"\nrepo = \"/src/twin\"",
+    );
+    start.write("data/projects/torn.toml", "repo = \"/src/torn\"\n[agent\n");
+    let error = load_all(&dir, &settings).unwrap_err().to_string();
+    assert_snapshot!(start.plain(&error), @r#"
+    /x/data/projects/bad.toml:2: the project is called "good": name its file good.toml
+    /x/data/projects/torn.toml:2: not valid TOML: unclosed table, expected `]`
+    /x/data/projects/twin.toml:1: prefix "API" is also that of /x/data/projects/api.toml: give each project its own
+    "#);
+}
+
+#[test]
+fn the_file_that_init_writes_is_accepted_and_says_what_was_given() {
+    let command = ["my agent".to_owned(), "--say={prefix} \"hi\"".to_owned()];
+    let new = NewProject {
+        name: "shop",
+        prefix: "SHP",
+        repo: "/src/o'brien \"shop\" {main}",
+        main: "trunk",
+        test_command: Some("test 'a' = \"a\""),
+        agent: NewAgent::Command(&command),
+    };
+    let project = parse(&Project::render_new(&new)).unwrap();
+    assert_eq!(
+        (
+            project.name.as_str(),
+            project.prefix.as_str(),
+            project.main.as_str()
+        ),
+        ("shop", "SHP", "trunk")
+    );
+    assert_eq!(project.repo, new.repo);
+    assert_eq!(project.test_command.as_deref(), new.test_command);
+    assert_eq!(project.default_agent.command.as_deref(), Some(&command[..]));
+
+    let new = NewProject {
+        test_command: None,
+        agent: NewAgent::Preset("claude"),
+        ..new
+    };
+    let text = Project::render_new(&new);
+    let project = parse(&text).unwrap();
+    assert_eq!(
+        (project.test_command, project.default_agent.preset.as_deref()),
+        (None, Some("claude"))
+    );
+    // The pipeline it shows as a comment is a pipeline.
+    let (head, shown) = text.split_once("#\n# [[stage]]").unwrap();
+    let own = format!(
+        "{head}[[stage]]{}",
+        shown.replace("\n# ", "\n").replace("\n#\n", "\n")
+    );
+    let own = own.replace("# test_command", "test_command");
+    assert_eq!(parse(&own).unwrap().pipeline.stages().len(), 4);
+}
