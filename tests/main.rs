@@ -1,3 +1,4 @@
 //! One test binary: a folder per promise.
 
 mod settings;
+mod store;

@@ -1,0 +1,229 @@
+//! What the store can carry, against limits in the same run: grouped commits against commits one by one, and a
+//! queue with a million finished jobs against one with a thousand. `cargo bench --bench store`
+#![expect(clippy::print_stdout, reason = "its table is what it is for")]
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use diesel::RunQueryDsl as _;
+use futures_util::future::try_join_all;
+use orch::domain::id::{InstanceId, NodeName, ProjectName};
+use orch::domain::job::{Claim, JobEnd};
+use orch::domain::time::Timestamp;
+use orch::store::jobs::{self, ClaimRequest};
+use orch::store::{Conn, Guarded, Store, StoreError, comments, projects};
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+/// Tasks, each with a queued job.
+const QUEUED: usize = 30_000;
+/// Jobs claimed, and completed, in one write.
+const BATCH: usize = 50;
+/// Callers that claim and complete at the same time.
+const WORKERS: usize = 8;
+
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (alone, grouped) = runtime.block_on(async {
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(&folder.path().join("orch.db").display().to_string())?;
+        fill(&store, 10, 0).await?;
+        inserts(&store, "warm", 1, 200).await?;
+        let alone = inserts(&store, "alone", 1, 4_000).await?;
+        let grouped = inserts(&store, "grouped", 64, 1_000).await?;
+        store.close().await;
+        anyhow::Ok((alone, grouped))
+    })?;
+    let small = runtime.block_on(queue(1_000))?;
+    let large = runtime.block_on(queue(1_000_000))?;
+
+    println!(
+        "{:<44} {:>10} {:>12} {:>7}  target",
+        "SQLite, synchronous=FULL", "per second", "cpu us each", "ratio"
+    );
+    row("durable inserts, one by one", alone, None, "");
+    row(
+        "durable inserts, 64 writers",
+        grouped,
+        Some(grouped.over(alone)),
+        ">= 8",
+    );
+    row(
+        "claim + complete, 1,000 finished jobs",
+        small,
+        None,
+        ">= 20000 per second",
+    );
+    row(
+        "claim + complete, 1,000,000 finished jobs",
+        large,
+        Some(large.over(small)),
+        ">= 0.8",
+    );
+    ensure!(
+        grouped.over(alone) >= 8.0,
+        "grouped commits are not 8 times as fast as single ones"
+    );
+    ensure!(large.over(small) >= 0.8, "the queue slows down with its history");
+    ensure!(small.per_second >= 20_000.0, "fewer than 20,000 jobs per second");
+    Ok(())
+}
+
+/// How fast something went.
+#[derive(Clone, Copy)]
+struct Rate {
+    per_second: f64,
+    /// Processor time of the whole process: it says more than the clock where other work runs beside.
+    cpu_us: f64,
+}
+
+impl Rate {
+    fn over(self, other: Self) -> f64 {
+        self.per_second / other.per_second
+    }
+}
+
+/// Begins to measure.
+struct Watch(Instant, f64);
+
+impl Watch {
+    fn begin() -> Result<Self> {
+        Ok(Self(Instant::now(), processor_seconds()?))
+    }
+
+    fn end(self, units: usize) -> Result<Rate> {
+        let units = units as f64;
+        Ok(Rate {
+            per_second: units / self.0.elapsed().as_secs_f64(),
+            cpu_us: (processor_seconds()? - self.1) * 1e6 / units,
+        })
+    }
+}
+
+/// User and system time of this process: `/proc/self/stat`, fields 14 and 15, in hundredths of a second.
+fn processor_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / 100.0)
+}
+
+fn row(what: &str, rate: Rate, ratio: Option<f64>, target: &str) {
+    let ratio = ratio.map_or_else(String::new, |r| format!("{r:.2}"));
+    let Rate { per_second, cpu_us } = rate;
+    println!("{what:<44} {per_second:>10.0} {cpu_us:>12.1} {ratio:>7}  {target}");
+}
+
+/// Durable inserts per second, each caller waiting for its answer before its next.
+async fn inserts(store: &Store, name: &str, writers: usize, each: usize) -> Result<Rate> {
+    let watch = Watch::begin()?;
+    try_join_all((0..writers).map(|writer| async move {
+        for n in 0..each {
+            let new = comments::NewComment {
+                task_id: orch::domain::id::TaskId(1),
+                external_id: format!("{name}/{writer}/{n}"),
+                author: "bench".to_owned(),
+                body: "A comment of a usual length, as an agent leaves it after its work.".to_owned(),
+            };
+            store.write(move |c| comments::insert(c, &new, NOW)).await?;
+        }
+        Ok::<_, StoreError>(())
+    }))
+    .await?;
+    watch.end(writers * each)
+}
+
+/// Jobs claimed and completed per second, beside so many finished ones.
+async fn queue(finished: usize) -> Result<Rate> {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(&folder.path().join("orch.db").display().to_string())?;
+    fill(&store, QUEUED, finished).await?;
+    let watch = Watch::begin()?;
+    let done: Vec<usize> = try_join_all((0..WORKERS).map(|_| work(&store))).await?;
+    let rate = watch.end(QUEUED)?;
+    ensure!(
+        done.iter().sum::<usize>() == QUEUED,
+        "not every job was done once"
+    );
+    store.close().await;
+    Ok(rate)
+}
+
+async fn work(store: &Store) -> Result<usize, StoreError> {
+    let mut done = 0;
+    loop {
+        let request = ClaimRequest {
+            now: NOW,
+            node: NodeName::trusted("local"),
+            instance: InstanceId::trusted("bench"),
+            max_concurrency: 10_000,
+            project_concurrency: Vec::new(),
+            default_project_concurrency: None,
+            paused: false,
+            reserved_ceiling: 8,
+            limit: BATCH,
+        };
+        let claimed = store.write(move |c| jobs::claim_next(c, &request)).await?.rows;
+        if claimed.is_empty() {
+            return Ok(done);
+        }
+        done += store
+            .write(move |c| {
+                let mut won = 0;
+                for job in claimed {
+                    let claim = Claim {
+                        job: job.id,
+                        epoch: job.claim_epoch,
+                    };
+                    if let Guarded::Won(_) = jobs::end(c, claim, &JobEnd::Done, NOW)? {
+                        won += 1;
+                    }
+                }
+                Ok::<_, StoreError>(won)
+            })
+            .await?;
+    }
+}
+
+/// Tasks with a queued job each, and finished jobs of the first of them.
+async fn fill(store: &Store, queued: usize, finished: usize) -> Result<()> {
+    let numbers =
+        |n: usize| format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})");
+    let columns = "task_id, project_id, kind, role, stage, visit, task_version, status, available_at, attempts, \
+                   max_attempts, max_transient_attempts, claim_epoch, finished_at, created_at";
+    let tasks = format!(
+        "INSERT INTO tasks (project_id, work_item_id, tracker, external_id, title, description, branch, stage, \
+         status, stage_entered_at, created_at, updated_at) {} \
+         SELECT 1, 'T-' || i, 'local', 't/' || i, 'x', 'x', 'x', 'development', 'active', 1, 1, 1 FROM n",
+        numbers(queued)
+    );
+    let waiting = format!(
+        "INSERT INTO jobs ({columns}) {} SELECT i, 1, 'agent', 'developer', 'development', 1, 1, 'queued', 1, 0, \
+         2, 5, 0, NULL, 1 FROM n",
+        numbers(queued)
+    );
+    let history = format!(
+        "INSERT INTO jobs ({columns}) {} SELECT 1, 1, 'agent', 'developer', 'development', 1, 1, 'done', 1, 1, \
+         2, 5, 1, i, 1 FROM n",
+        numbers(finished)
+    );
+    store
+        .write(move |c| {
+            projects::ensure(c, &ProjectName::trusted("bench"), "T", NOW)?;
+            let statements = if finished > 0 {
+                vec![tasks, history, waiting]
+            } else {
+                vec![tasks, waiting]
+            };
+            for sql in statements {
+                match c {
+                    Conn::Sqlite(c) => diesel::sql_query(sql).execute(c)?,
+                    Conn::Pg(c) => diesel::sql_query(sql).execute(c)?,
+                };
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await?;
+    Ok(())
+}

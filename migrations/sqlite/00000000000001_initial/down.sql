@@ -1,0 +1,16 @@
+DROP TABLE settings_state;
+DROP TABLE events;
+DROP TABLE comments;
+DROP TABLE pull_requests;
+DROP TABLE healing_events;
+DROP TABLE instances;
+DROP TABLE leases;
+DROP TABLE outbox;
+DROP TABLE intents;
+DROP TABLE gestures;
+DROP TABLE evidence;
+DROP TABLE runs;
+DROP TABLE jobs;
+DROP TABLE task_dependencies;
+DROP TABLE tasks;
+DROP TABLE projects;

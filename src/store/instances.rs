@@ -1,0 +1,124 @@
+//! Boots of the service and their heartbeats. Never judges whether one is lost.
+
+use diesel::prelude::*;
+use serde::Serialize;
+
+use super::decode::{Cell, to_json};
+use super::{Conn, Guarded, StoreError};
+use crate::domain::id::{InstanceId, NodeName};
+use crate::domain::run::ProcessIdentity;
+use crate::domain::time::Timestamp;
+use crate::schema::instances;
+
+/// A boot of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Instance {
+    /// Identity.
+    pub id: InstanceId,
+    /// Its machine.
+    pub node: NodeName,
+    /// Its process.
+    pub process: ProcessIdentity,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it was last heard.
+    pub heartbeat_at: Timestamp,
+    /// When it stopped in an orderly way.
+    pub stopped_at: Option<Timestamp>,
+}
+
+type Columns = (String, String, String, i64, i64, Option<i64>);
+
+fn decode(
+    (id, node, process, started_at, heartbeat_at, stopped_at): Columns,
+) -> Result<Instance, StoreError> {
+    let process = Cell {
+        table: "instance",
+        id: &id,
+        column: "process",
+    }
+    .json(&process)?;
+    Ok(Instance {
+        id: InstanceId::trusted(id),
+        node: NodeName::trusted(node),
+        process,
+        started_at: Timestamp(started_at),
+        heartbeat_at: Timestamp(heartbeat_at),
+        stopped_at: stopped_at.map(Timestamp),
+    })
+}
+
+/// Writes down a boot.
+///
+/// # Errors
+/// [`StoreError::Constraint`] when that instance is known.
+pub fn start(
+    conn: &mut Conn,
+    id: &InstanceId,
+    node: &NodeName,
+    process: &ProcessIdentity,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let process = to_json(process)?;
+    on!(conn, c => diesel::insert_into(instances::table)
+        .values((
+            instances::id.eq(id.as_str()),
+            instances::node.eq(node.as_str()),
+            instances::process.eq(&process),
+            instances::started_at.eq(now.0),
+            instances::heartbeat_at.eq(now.0),
+        ))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Says that an instance lives. Lost: it is unknown or was stopped.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn heartbeat(conn: &mut Conn, id: &InstanceId, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(
+        on!(conn, c => diesel::update(instances::table)
+        .filter(instances::id.eq(id.as_str()))
+        .filter(instances::stopped_at.is_null())
+        .set(instances::heartbeat_at.eq(now.0))
+        .execute(c))?,
+    ))
+}
+
+/// Says that an instance has stopped.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn stop(conn: &mut Conn, id: &InstanceId, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(
+        on!(conn, c => diesel::update(instances::table)
+        .filter(instances::id.eq(id.as_str()))
+        .filter(instances::stopped_at.is_null())
+        .set(instances::stopped_at.eq(now.0))
+        .execute(c))?,
+    ))
+}
+
+/// The instance, if it is known.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn by_id(conn: &mut Conn, id: &InstanceId) -> Result<Option<Instance>, StoreError> {
+    let row: Option<Columns> = on!(conn, c => instances::table
+        .find(id.as_str())
+        .first(c)
+        .optional())?;
+    row.map(decode).transpose()
+}
+
+/// All instances, the youngest first.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn all(conn: &mut Conn) -> Result<Vec<Instance>, StoreError> {
+    let rows: Vec<Columns> = on!(conn, c => instances::table
+        .order((instances::started_at.desc(), instances::id))
+        .load(c))?;
+    rows.into_iter().map(decode).collect()
+}

@@ -1,0 +1,331 @@
+//! Claiming: gathers what the decision needs, asks `domain::claim`, and writes the claims in one update.
+//! Never decides by itself what fits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::prelude::*;
+
+use super::{JobRow, Queued, QueuedReserved, Running};
+use crate::domain::claim::{Busy, Candidate, Eligibility, Slots, eligible};
+use crate::domain::id::{InstanceId, NodeName, ProjectId, TaskId};
+use crate::domain::job::{Job, JobKind, JobStatus};
+use crate::domain::task::TaskStatus;
+use crate::domain::time::Timestamp;
+use crate::schema::{jobs, runs, task_dependencies, tasks};
+use crate::store::conn::Serial;
+use crate::store::decode::{Row, rows};
+use crate::store::tasks::{Unfinished, cell};
+use crate::store::{Conn, Listing, StoreError};
+
+/// Candidates looked at in one go, at least and at most. Held ones are passed over page by page.
+const PAGE: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// Who claims, and within which limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// The time.
+    pub now: Timestamp,
+    /// The machine that will run the jobs.
+    pub node: NodeName,
+    /// The boot of the service.
+    pub instance: InstanceId,
+    /// Agent jobs that may run at once, over all projects.
+    pub max_concurrency: usize,
+    /// Agent jobs that may run at once in a project, where it says so itself.
+    pub project_concurrency: Vec<(ProjectId, usize)>,
+    /// The same for projects that do not; none is no limit.
+    pub default_project_concurrency: Option<usize>,
+    /// Agent jobs are not claimed now.
+    pub paused: bool,
+    /// Reserved jobs that may run at once.
+    pub reserved_ceiling: usize,
+    /// Claims at most.
+    pub limit: usize,
+}
+
+/// Claims the oldest available jobs of the highest priority that fit. A claim costs an attempt and grows the
+/// epoch. Jobs that cannot be read are left queued and reported.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn claim_next(conn: &mut Conn, request: &ClaimRequest) -> Result<Listing<Job>, StoreError> {
+    conn.serialize_on(Serial::Claim)?;
+    let mut search = Search::begin(conn, request)?;
+    search.walk(conn, JobKind::Agent)?;
+    search.walk(conn, JobKind::DeployFinalizer)?;
+    search.claim(conn)
+}
+
+/// A running job as the limits see it.
+struct RunningJob {
+    task: TaskId,
+    project: ProjectId,
+    reserved: bool,
+}
+
+/// A job that fits: priority and id give the order in which jobs are taken.
+struct Found {
+    priority: i32,
+    id: i64,
+}
+
+/// One search for jobs to claim.
+struct Search<'a> {
+    request: &'a ClaimRequest,
+    slots: Slots,
+    running: Vec<RunningJob>,
+    /// The slots know of the tasks that change paths.
+    knows_busy: bool,
+    found: Vec<Found>,
+    broken: Vec<(i64, String)>,
+}
+
+impl<'a> Search<'a> {
+    fn begin(conn: &mut Conn, request: &'a ClaimRequest) -> Result<Self, StoreError> {
+        let found: Vec<(i64, i64, String)> = on!(conn, c => jobs::table
+            .filter(Running)
+            .select((jobs::task_id, jobs::project_id, jobs::kind))
+            .load(c))?;
+        let running: Vec<RunningJob> = found
+            .into_iter()
+            .map(|(task, project, kind)| RunningJob {
+                task: TaskId(task),
+                project: ProjectId(project),
+                // A kind that cannot be read takes a slot: rather one too few than one too many.
+                reserved: JobKind::parse(&kind).is_some_and(JobKind::is_reserved),
+            })
+            .collect();
+        let reserved = running.iter().filter(|r| r.reserved).count();
+        let slots = Slots {
+            agent: request.max_concurrency.saturating_sub(running.len() - reserved),
+            reserved: request.reserved_ceiling.saturating_sub(reserved),
+            paused: request.paused,
+            ..Slots::default()
+        };
+        Ok(Self {
+            request,
+            slots,
+            running,
+            knows_busy: false,
+            found: Vec::new(),
+            broken: Vec::new(),
+        })
+    }
+
+    /// Looks through the queued jobs of a kind (any reserved kind stands for all), best first.
+    fn walk(&mut self, conn: &mut Conn, kind: JobKind) -> Result<(), StoreError> {
+        let mut after = (i32::MAX, 0);
+        let mut wanted = self.request.limit;
+        while wanted > 0 && !self.slots.exhausted(kind) {
+            let size = wanted.clamp(*PAGE.start(), *PAGE.end());
+            let page = page(conn, kind, self.request.now, after, size)?;
+            let last = page.last().map(|row| (row.priority, row.id));
+            let full = page.len() == size;
+            for (found, candidate) in self.candidates(conn, page)? {
+                if wanted > 0 && eligible(&candidate, &self.slots) == Eligibility::Fits {
+                    self.slots.take(&candidate);
+                    self.found.push(found);
+                    wanted -= 1;
+                }
+            }
+            match last {
+                Some(last) if full => after = last,
+                Some(_) | None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// What the decision needs to know about a page of jobs.
+    fn candidates(
+        &mut self,
+        conn: &mut Conn,
+        page: Vec<JobRow>,
+    ) -> Result<Vec<(Found, Candidate)>, StoreError> {
+        let ids: Vec<i64> = page.iter().map(|row| row.task_id).collect();
+        let paths = paths(conn, &ids)?;
+        let mut waits = waits(conn, &ids)?;
+        let mut candidates = Vec::with_capacity(page.len());
+        for row in page {
+            let found = Found {
+                priority: row.priority,
+                id: row.id,
+            };
+            let modifies = match paths.get(&row.task_id) {
+                Some(text) => cell(&row.task_id, "modifies").json(text),
+                None => Ok(Vec::new()),
+            };
+            match (row.decode(), modifies) {
+                (Ok(job), Ok(modifies)) => {
+                    self.learn(job.project_id);
+                    if !modifies.is_empty() && !job.kind.is_reserved() && !self.knows_busy {
+                        self.knows_busy = true;
+                        self.learn_busy(conn)?;
+                    }
+                    let candidate = Candidate {
+                        task: job.task_id,
+                        project: job.project_id,
+                        kind: job.kind,
+                        waits_for: waits.remove(&job.task_id.0).unwrap_or_default(),
+                        modifies,
+                    };
+                    candidates.push((found, candidate));
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    self.broken.push((found.id, error.to_string()));
+                }
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Makes the limits of a project known to the slots.
+    fn learn(&mut self, project: ProjectId) {
+        if self.slots.project.contains_key(&project) {
+            return;
+        }
+        let own = self
+            .request
+            .project_concurrency
+            .iter()
+            .find(|(p, _)| *p == project);
+        if let Some(limit) = own.map(|(_, n)| *n).or(self.request.default_project_concurrency) {
+            let agents = self
+                .running
+                .iter()
+                .filter(|r| r.project == project && !r.reserved);
+            self.slots
+                .project
+                .insert(project, limit.saturating_sub(agents.count()));
+        }
+    }
+
+    /// Makes known to the slots which tasks change paths and have begun or run. Asked for once, and only if a
+    /// candidate changes paths. By status alone: an index by project would lead through all finished tasks.
+    fn learn_busy(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
+        let found: Vec<(i64, i64, String, String)> = on!(conn, c => tasks::table
+            .filter(Unfinished)
+            .filter(tasks::modifies.ne("[]"))
+            .select((tasks::id, tasks::project_id, tasks::status, tasks::modifies))
+            .load(c))?;
+        let ids: Vec<i64> = found.iter().map(|(id, ..)| *id).collect();
+        let begun: Vec<i64> = on!(conn, c => runs::table
+            .filter(runs::task_id.eq_any(&ids))
+            .select(runs::task_id)
+            .distinct()
+            .load(c))?;
+        let begun: BTreeSet<i64> = begun.into_iter().collect();
+        let running: BTreeSet<i64> = self.running.iter().map(|r| r.task.0).collect();
+        for (id, project, status, modifies) in found {
+            let moving = matches!(
+                TaskStatus::parse(&status),
+                Some(TaskStatus::Active | TaskStatus::WaitingHuman)
+            );
+            let is_running = running.contains(&id);
+            let in_flight = moving && begun.contains(&id);
+            if !is_running && !in_flight {
+                continue;
+            }
+            match cell(&id, "modifies").json(&modifies) {
+                Ok(modifies) => self.slots.busy.push(Busy {
+                    task: TaskId(id),
+                    project: ProjectId(project),
+                    modifies,
+                    running: is_running,
+                    in_flight,
+                }),
+                Err(error) => self.broken.push((id, error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the claims of what was found, in the order in which it was to be taken.
+    fn claim(mut self, conn: &mut Conn) -> Result<Listing<Job>, StoreError> {
+        self.found.sort_by_key(|f| (std::cmp::Reverse(f.priority), f.id));
+        self.found.truncate(self.request.limit);
+        let broken = self.broken;
+        if self.found.is_empty() {
+            return Ok(Listing {
+                rows: Vec::new(),
+                broken,
+            });
+        }
+        let ids: Vec<i64> = self.found.iter().map(|f| f.id).collect();
+        let request = self.request;
+        let mut claimed: Vec<JobRow> = on!(conn, c => diesel::update(jobs::table)
+            .filter(jobs::id.eq_any(&ids))
+            .filter(Queued)
+            .set((
+                jobs::status.eq(JobStatus::Running.as_str()),
+                jobs::attempts.eq(jobs::attempts + 1),
+                jobs::claim_epoch.eq(jobs::claim_epoch + 1),
+                jobs::node.eq(request.node.as_str()),
+                jobs::instance.eq(request.instance.as_str()),
+                jobs::claimed_at.eq(request.now.0),
+                jobs::dead_looks.eq(0),
+            ))
+            .returning(JobRow::as_returning())
+            .load(c))?;
+        claimed.sort_by_key(|row| (std::cmp::Reverse(row.priority), row.id));
+        let mut listing = Listing::of(claimed);
+        listing.broken.extend(broken);
+        Ok(listing)
+    }
+}
+
+/// A page of queued jobs that are available, best first. On PostgreSQL rows that another transaction holds
+/// (a cancel, a change of priority) are passed over, and those seen stay as they are until this one ends.
+fn page(
+    conn: &mut Conn,
+    kind: JobKind,
+    now: Timestamp,
+    after: (i32, i64),
+    size: usize,
+) -> Result<Vec<JobRow>, StoreError> {
+    let (priority, id) = after;
+    macro_rules! query {
+        ($which:expr) => {
+            jobs::table
+                .filter($which)
+                .filter(jobs::available_at.le(now.0))
+                .filter(jobs::priority.le(priority))
+                .filter(jobs::priority.lt(priority).or(jobs::id.gt(id)))
+                .order((jobs::priority.desc(), jobs::id))
+                .limit(rows(size))
+                .select(JobRow::as_select())
+        };
+    }
+    let agent = jobs::kind.eq(JobKind::Agent.as_str());
+    Ok(match (conn, kind.is_reserved()) {
+        (Conn::Sqlite(c), false) => query!(Queued.and(agent)).load(c)?,
+        (Conn::Sqlite(c), true) => query!(QueuedReserved).load(c)?,
+        (Conn::Pg(c), false) => query!(Queued.and(agent)).for_update().skip_locked().load(c)?,
+        (Conn::Pg(c), true) => query!(QueuedReserved).for_update().skip_locked().load(c)?,
+    })
+}
+
+/// The path lists of tasks that have one, as stored.
+fn paths(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
+    let found: Vec<(i64, String)> = on!(conn, c => tasks::table
+        .filter(tasks::id.eq_any(tasks_of_page))
+        .filter(tasks::modifies.ne("[]"))
+        .select((tasks::id, tasks::modifies))
+        .load(c))?;
+    Ok(found.into_iter().collect())
+}
+
+/// For tasks that depend on others: those that are not done.
+fn waits(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<BTreeMap<i64, Vec<TaskId>>, StoreError> {
+    let found: Vec<(i64, i64)> = on!(conn, c => task_dependencies::table
+        .inner_join(tasks::table.on(tasks::id.eq(task_dependencies::depends_on)))
+        .filter(task_dependencies::task_id.eq_any(tasks_of_page))
+        .filter(tasks::status.ne(TaskStatus::Done.as_str()))
+        .select((task_dependencies::task_id, task_dependencies::depends_on))
+        .load(c))?;
+    let mut waits: BTreeMap<i64, Vec<TaskId>> = BTreeMap::new();
+    for (task, depends_on) in found {
+        waits.entry(task).or_default().push(TaskId(depends_on));
+    }
+    Ok(waits)
+}

@@ -1,0 +1,145 @@
+//! Lists and counts of jobs. None of them scans history.
+
+use diesel::dsl::{count_star, min};
+use diesel::prelude::*;
+use serde::Serialize;
+
+use super::{JobRow, Live, Queued, Running};
+use crate::domain::id::{JobId, TaskId};
+use crate::domain::job::{Job, JobStatus};
+use crate::domain::time::Timestamp;
+use crate::schema::jobs;
+use crate::store::decode::{maybe, rows};
+use crate::store::{Conn, Listing, StoreError};
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// The job, if it exists.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn by_id(conn: &mut Conn, id: JobId) -> Result<Option<Job>, StoreError> {
+    maybe(on!(conn, c => jobs::table
+        .find(id.0)
+        .select(JobRow::as_select())
+        .first(c)
+        .optional())?)
+}
+
+/// The task's queued or running job, if it has one.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn live_of_task(conn: &mut Conn, task: TaskId) -> Result<Option<Job>, StoreError> {
+    maybe(on!(conn, c => jobs::table
+        .filter(jobs::task_id.eq(task.0))
+        .filter(Live)
+        .select(JobRow::as_select())
+        .first(c)
+        .optional())?)
+}
+
+/// All jobs that a task ever had, oldest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn of_task(conn: &mut Conn, task: TaskId) -> Result<Listing<Job>, StoreError> {
+    Ok(Listing::of(on!(conn, c => jobs::table
+        .filter(jobs::task_id.eq(task.0))
+        .order(jobs::id)
+        .select(JobRow::as_select())
+        .load(c))?))
+}
+
+/// A page of running jobs by id, after the last one seen.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn running(conn: &mut Conn, after: Option<JobId>, limit: usize) -> Result<Listing<Job>, StoreError> {
+    Ok(Listing::of(on!(conn, c => jobs::table
+        .filter(Running)
+        .filter(jobs::id.gt(after.map_or(0, |id| id.0)))
+        .order(jobs::id)
+        .limit(rows(limit))
+        .select(JobRow::as_select())
+        .load(c))?))
+}
+
+/// The queued jobs in the order in which they are looked at.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn queued(conn: &mut Conn, limit: usize) -> Result<Listing<Job>, StoreError> {
+    Ok(Listing::of(on!(conn, c => jobs::table
+        .filter(Queued)
+        .order((jobs::priority.desc(), jobs::id))
+        .limit(rows(limit))
+        .select(JobRow::as_select())
+        .load(c))?))
+}
+
+/// The jobs enqueued last, newest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn recent(conn: &mut Conn, limit: usize) -> Result<Listing<Job>, StoreError> {
+    Ok(Listing::of(on!(conn, c => jobs::table
+        .order(jobs::id.desc())
+        .limit(rows(limit))
+        .select(JobRow::as_select())
+        .load(c))?))
+}
+
+/// The earliest time at which a job that waits for its time may be claimed: when to wake up.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn next_available_at(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let at: Option<i64> = on!(conn, c => jobs::table
+        .filter(Queued)
+        .filter(jobs::available_at.gt(now.0))
+        .select(min(jobs::available_at))
+        .first(c))?;
+    Ok(at.map(Timestamp))
+}
+
+/// How many jobs there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JobCounts {
+    /// Waiting.
+    pub queued: i64,
+    /// Claimed.
+    pub running: i64,
+    /// Done within 24 hours.
+    pub done_24h: i64,
+    /// Failed within 24 hours.
+    pub failed_24h: i64,
+    /// Cancelled within 24 hours.
+    pub cancelled_24h: i64,
+}
+
+/// Counts jobs: all live ones, and those that ended in the last 24 hours.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn counts(conn: &mut Conn, now: Timestamp) -> Result<JobCounts, StoreError> {
+    let mut counts = JobCounts {
+        queued: on!(conn, c => jobs::table.filter(Queued).select(count_star()).first(c))?,
+        running: on!(conn, c => jobs::table.filter(Running).select(count_star()).first(c))?,
+        ..JobCounts::default()
+    };
+    let ended: Vec<(String, i64)> = on!(conn, c => jobs::table
+        .filter(jobs::finished_at.gt((now - DAY).0))
+        .group_by(jobs::status)
+        .select((jobs::status, count_star()))
+        .load(c))?;
+    for (status, n) in ended {
+        match JobStatus::parse(&status) {
+            Some(JobStatus::Done) => counts.done_24h = n,
+            Some(JobStatus::Failed) => counts.failed_24h = n,
+            Some(JobStatus::Cancelled) => counts.cancelled_24h = n,
+            Some(JobStatus::Queued | JobStatus::Running) | None => {}
+        }
+    }
+    Ok(counts)
+}

@@ -1,0 +1,72 @@
+//! The database: rows in, domain types out. The only place that knows Diesel.
+//!
+//! Functions over `&mut Conn`, one file per family of tables, composed by callers inside [`Store::write`]
+//! or [`Store::read`]. Every guarded write says what it believed and answers [`Guarded`].
+//! Never reads a clock, never decides what a task should do next.
+
+/// Runs the same text against whichever backend `conn` is: each arm is compiled with its own Diesel types.
+macro_rules! on {
+    ($conn:expr, $c:ident => $body:expr) => {
+        match $conn {
+            $crate::store::Conn::Sqlite($c) => $body,
+            $crate::store::Conn::Pg($c) => $body,
+        }
+    };
+}
+
+/// A condition written literally: a bound parameter would hide it from partial indexes.
+/// Unlike `diesel::dsl::sql` it leaves the statement cacheable.
+macro_rules! predicate {
+    ($(#[$doc:meta])* $name:ident = $sql:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, diesel::query_builder::QueryId, diesel::expression::ValidGrouping)]
+        pub(in crate::store) struct $name;
+
+        impl diesel::expression::Expression for $name {
+            type SqlType = diesel::sql_types::Bool;
+        }
+        impl<DB: diesel::backend::Backend> diesel::query_builder::QueryFragment<DB> for $name {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, DB>,
+            ) -> diesel::QueryResult<()> {
+                out.push_sql($sql);
+                Ok(())
+            }
+        }
+        impl<QS> diesel::expression::AppearsOnTable<QS> for $name {}
+        impl<QS> diesel::expression::SelectableExpression<QS> for $name {}
+    };
+}
+
+mod conn;
+mod decode;
+mod error;
+mod migrations;
+mod open;
+mod place;
+mod pool;
+mod service;
+mod transaction;
+mod writer;
+
+pub mod comments;
+pub mod events;
+pub mod evidence;
+pub mod flags;
+pub mod gestures;
+pub mod healing;
+pub mod instances;
+pub mod intents;
+pub mod jobs;
+pub mod leases;
+pub mod outbox;
+pub mod projects;
+pub mod pull_requests;
+pub mod runs;
+pub mod tasks;
+
+pub use conn::Conn;
+pub use decode::{Guarded, Listing};
+pub use error::{Retry, StoreError};
+pub use service::Store;

@@ -1,0 +1,286 @@
+//! Notices to the outside, stored with what caused them and delivered in order per task. Never sends.
+
+use diesel::dsl::{exists, min, not};
+use diesel::prelude::*;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::decode::{Cell, Row, rows, to_json};
+use super::{Conn, Guarded, Listing, StoreError};
+use crate::domain::id::TaskId;
+use crate::domain::time::Timestamp;
+use crate::schema::outbox;
+
+mod alias {
+    use crate::schema::outbox;
+    diesel::alias!(outbox as earlier: Earlier);
+}
+use alias::earlier;
+
+predicate!(
+    /// The predicate of the index `outbox_pending`.
+    Pending = "outbox.status = 'pending'"
+);
+predicate!(
+    /// The same for an earlier row of the same task: the predicate of the index `outbox_pending_by_task`.
+    EarlierPending = "earlier.status = 'pending'"
+);
+predicate!(
+    /// The predicate of the index `outbox_dead`.
+    Dead = "outbox.status = 'dead'"
+);
+
+/// An outbox row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OutboxId(pub i64);
+
+/// What kind of notice it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutboxKind {
+    /// A comment on the task's issue.
+    Comment,
+    /// The state of the task's issue.
+    State,
+    /// A message to people.
+    Notification,
+}
+
+impl OutboxKind {
+    /// The word stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Comment => "comment",
+            Self::State => "state",
+            Self::Notification => "notification",
+        }
+    }
+
+    /// The inverse of [`OutboxKind::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Comment, Self::State, Self::Notification]
+            .into_iter()
+            .find(|k| k.as_str() == text)
+    }
+}
+
+/// A notice that is not delivered yet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Notice {
+    /// Identity.
+    pub id: OutboxId,
+    /// The task it is about, if it is about one.
+    pub task_id: Option<TaskId>,
+    /// Names the cause; also the key by which a receiver can tell a repetition.
+    pub cause: String,
+    /// What kind it is.
+    pub kind: OutboxKind,
+    /// Its content.
+    pub payload: Value,
+    /// Failed deliveries so far.
+    pub attempts: i32,
+    /// Not before.
+    pub available_at: Timestamp,
+    /// Why the last delivery failed.
+    pub error: Option<String>,
+    /// When it was caused.
+    pub created_at: Timestamp,
+}
+
+/// A notice to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewOutbox {
+    /// The task it is about, if it is about one.
+    pub task_id: Option<TaskId>,
+    /// Names the cause: a second notice for the same cause is not kept.
+    pub cause: String,
+    /// What kind it is.
+    pub kind: OutboxKind,
+    /// Its content.
+    pub payload: Value,
+    /// Not before.
+    pub available_at: Timestamp,
+}
+
+/// What became of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It will be sent.
+    New,
+    /// There was one for that cause already.
+    Known,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = outbox)]
+struct Columns {
+    id: i64,
+    task_id: Option<i64>,
+    cause: String,
+    kind: String,
+    payload: String,
+    attempts: i32,
+    available_at: i64,
+    error: Option<String>,
+    created_at: i64,
+}
+
+impl Row for Columns {
+    type Domain = Notice;
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn decode(self) -> Result<Notice, StoreError> {
+        let cell = |column| Cell {
+            table: "outbox",
+            id: &self.id,
+            column,
+        };
+        Ok(Notice {
+            kind: cell("kind").word(&self.kind, OutboxKind::parse)?,
+            payload: cell("payload").json(&self.payload)?,
+            id: OutboxId(self.id),
+            task_id: self.task_id.map(TaskId),
+            cause: self.cause,
+            attempts: self.attempts,
+            available_at: Timestamp(self.available_at),
+            error: self.error,
+            created_at: Timestamp(self.created_at),
+        })
+    }
+}
+
+/// Keeps a notice, once per cause.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn push(conn: &mut Conn, new: &NewOutbox, now: Timestamp) -> Result<Pushed, StoreError> {
+    let payload = to_json(&new.payload)?;
+    let added = on!(conn, c => diesel::insert_into(outbox::table)
+        .values((
+            outbox::task_id.eq(new.task_id.map(|id| id.0)),
+            outbox::cause.eq(&new.cause),
+            outbox::kind.eq(new.kind.as_str()),
+            outbox::payload.eq(&payload),
+            outbox::status.eq("pending"),
+            outbox::available_at.eq(new.available_at.0),
+            outbox::created_at.eq(now.0),
+        ))
+        .on_conflict(outbox::cause)
+        .do_nothing()
+        .execute(c))?;
+    Ok(if added == 1 { Pushed::New } else { Pushed::Known })
+}
+
+/// The notices to be sent now. Of each task only its earliest: a later one waits until that is sent or dead.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn due(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Listing<Notice>, StoreError> {
+    Ok(Listing::of(on!(conn, c => outbox::table
+        .filter(Pending)
+        .filter(outbox::available_at.le(now.0))
+        .filter(not(exists(
+            earlier
+                .filter(EarlierPending)
+                .filter(earlier.field(outbox::task_id).eq(outbox::task_id))
+                .filter(earlier.field(outbox::id).lt(outbox::id)),
+        )))
+        .order((outbox::available_at, outbox::id))
+        .limit(rows(limit))
+        .select(Columns::as_select())
+        .load(c))?))
+}
+
+/// The earliest time at which a notice may be due: when to wake up.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
+    let at: Option<i64> = on!(conn, c => outbox::table
+        .filter(Pending)
+        .select(min(outbox::available_at))
+        .first(c))?;
+    Ok(at.map(Timestamp))
+}
+
+/// How many notices of a kind about a task are not delivered yet.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn undelivered(conn: &mut Conn, task: TaskId, kind: OutboxKind) -> Result<i64, StoreError> {
+    Ok(on!(conn, c => outbox::table
+        .filter(Pending)
+        .filter(outbox::task_id.eq(task.0))
+        .filter(outbox::kind.eq(kind.as_str()))
+        .count()
+        .get_result(c))?)
+}
+
+/// Records that a pending notice was delivered.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn sent(conn: &mut Conn, id: OutboxId, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
+        .filter(outbox::id.eq(id.0))
+        .filter(Pending)
+        .set((
+            outbox::status.eq("sent"),
+            outbox::sent_at.eq(now.0),
+            outbox::error.eq(None::<&str>),
+        ))
+        .execute(c))?))
+}
+
+/// Records that a pending notice could not be delivered, and when to try again.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn failed(
+    conn: &mut Conn,
+    id: OutboxId,
+    error: &str,
+    available_at: Timestamp,
+) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
+        .filter(outbox::id.eq(id.0))
+        .filter(Pending)
+        .set((
+            outbox::attempts.eq(outbox::attempts + 1),
+            outbox::error.eq(error),
+            outbox::available_at.eq(available_at.0),
+        ))
+        .execute(c))?))
+}
+
+/// Gives a pending notice up.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn dead(conn: &mut Conn, id: OutboxId, error: &str) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
+        .filter(outbox::id.eq(id.0))
+        .filter(Pending)
+        .set((
+            outbox::status.eq("dead"),
+            outbox::error.eq(error),
+        ))
+        .execute(c))?))
+}
+
+/// The notices that were given up, newest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn given_up(conn: &mut Conn, limit: usize) -> Result<Listing<Notice>, StoreError> {
+    Ok(Listing::of(on!(conn, c => outbox::table
+        .filter(Dead)
+        .order(outbox::id.desc())
+        .limit(rows(limit))
+        .select(Columns::as_select())
+        .load(c))?))
+}

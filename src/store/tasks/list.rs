@@ -1,0 +1,89 @@
+//! Lists of tasks, in pages that move past what was seen.
+
+use diesel::dsl::{exists, not};
+use diesel::prelude::*;
+
+use super::TaskRow;
+use crate::domain::id::{ProjectId, TaskId};
+use crate::domain::task::Task;
+use crate::domain::time::Timestamp;
+use crate::schema::{jobs, tasks};
+use crate::store::decode::rows;
+use crate::store::{Conn, Listing, StoreError};
+
+predicate!(
+    /// Not over. The predicate of the index `tasks_unfinished`.
+    Unfinished = "tasks.status IN ('active', 'waiting_human', 'needs_input', 'blocked')"
+);
+predicate!(
+    /// Goes on by itself or after a decision. The predicate of the index `tasks_open`.
+    Open = "tasks.status IN ('active', 'waiting_human')"
+);
+predicate!(
+    /// Queued or running. The predicate of the index `jobs_one_live_per_task`.
+    LiveJob = "jobs.status IN ('queued', 'running')"
+);
+
+/// Which tasks to list, by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Only those that are not done or cancelled.
+    pub open_only: bool,
+    /// Only those of a project.
+    pub project: Option<ProjectId>,
+    /// Only those after this one.
+    pub after: Option<TaskId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Tasks by id.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn list(conn: &mut Conn, filter: TaskFilter) -> Result<Listing<Task>, StoreError> {
+    let after = filter.after.map_or(0, |id| id.0);
+    let found: Vec<TaskRow> = on!(conn, c => {
+        let mut query = tasks::table.into_boxed();
+        if filter.open_only {
+            query = query.filter(Unfinished);
+        }
+        if let Some(project) = filter.project {
+            query = query.filter(tasks::project_id.eq(project.0));
+        }
+        query
+            .filter(tasks::id.gt(after))
+            .order(tasks::id)
+            .limit(rows(filter.limit))
+            .select(TaskRow::as_select())
+            .load(c)
+    })?;
+    Ok(Listing::of(found))
+}
+
+/// Tasks that might have been forgotten: open, without a queued or running job, in their stage since before
+/// `entered_before`. By the time of entry; `after` is the last one seen.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn reconcile_candidates(
+    conn: &mut Conn,
+    entered_before: Timestamp,
+    after: (Timestamp, TaskId),
+    limit: usize,
+) -> Result<Listing<Task>, StoreError> {
+    let (since, last) = after;
+    let found: Vec<TaskRow> = on!(conn, c => tasks::table
+        .filter(Open)
+        .filter(tasks::stage_entered_at.lt(entered_before.0))
+        .filter(tasks::stage_entered_at.ge(since.0))
+        .filter(tasks::stage_entered_at.gt(since.0).or(tasks::id.gt(last.0)))
+        .filter(not(exists(
+            jobs::table.filter(jobs::task_id.eq(tasks::id)).filter(LiveJob),
+        )))
+        .order((tasks::stage_entered_at, tasks::id))
+        .limit(rows(limit))
+        .select(TaskRow::as_select())
+        .load(c))?;
+    Ok(Listing::of(found))
+}

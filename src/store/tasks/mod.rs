@@ -1,0 +1,236 @@
+//! Tasks. The only place that changes a task's stage and status is [`compare_and_set`].
+
+mod change;
+mod dependencies;
+mod list;
+
+pub use change::{TaskChange, compare_and_set};
+pub use dependencies::{AddDependency, add_dependency, dependencies};
+pub(super) use list::Unfinished;
+pub use list::{TaskFilter, list, reconcile_candidates};
+
+use diesel::prelude::*;
+
+use super::decode::{Cell, Row, all, maybe, to_json};
+use super::{Conn, StoreError};
+use crate::domain::id::{
+    BranchName, CodeTree, ProjectId, Sha, StageName, TaskId, TaskVersion, Visit, WorkItemId,
+};
+use crate::domain::task::{Task, TaskStatus, TrackerKind};
+use crate::domain::time::Timestamp;
+use crate::schema::tasks;
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = tasks)]
+pub(super) struct TaskRow {
+    id: i64,
+    project_id: i64,
+    work_item_id: String,
+    tracker: String,
+    external_id: String,
+    title: String,
+    description: String,
+    branch: String,
+    stage: String,
+    status: String,
+    version: i64,
+    visit: i64,
+    stage_entered_at: i64,
+    developer_retries: i32,
+    reason: Option<String>,
+    candidate: Option<String>,
+    code_tree: Option<String>,
+    evidence: Option<String>,
+    priority: i32,
+    executor: Option<String>,
+    modifies: String,
+    tracker_state: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+    finished_at: Option<i64>,
+}
+
+/// A cell of a task, for messages.
+pub(super) fn cell<'a>(id: &'a i64, column: &'static str) -> Cell<'a> {
+    Cell {
+        table: "task",
+        id,
+        column,
+    }
+}
+
+impl Row for TaskRow {
+    type Domain = Task;
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn decode(self) -> Result<Task, StoreError> {
+        let cell = |column| cell(&self.id, column);
+        Ok(Task {
+            tracker: cell("tracker").word(&self.tracker, TrackerKind::parse)?,
+            status: cell("status").word(&self.status, TaskStatus::parse)?,
+            modifies: cell("modifies").json(&self.modifies)?,
+            id: TaskId(self.id),
+            project_id: ProjectId(self.project_id),
+            work_item_id: WorkItemId::trusted(self.work_item_id),
+            external_id: self.external_id,
+            title: self.title,
+            description: self.description,
+            branch: BranchName::trusted(self.branch),
+            stage: StageName::trusted(self.stage),
+            version: TaskVersion(self.version),
+            visit: Visit(self.visit),
+            stage_entered_at: Timestamp(self.stage_entered_at),
+            developer_retries: self.developer_retries,
+            reason: self.reason,
+            candidate: self.candidate.map(Sha::trusted),
+            code_tree: self.code_tree.map(CodeTree::trusted),
+            evidence: self.evidence,
+            priority: self.priority,
+            executor: self.executor,
+            tracker_state: self.tracker_state,
+            created_at: Timestamp(self.created_at),
+            updated_at: Timestamp(self.updated_at),
+            finished_at: self.finished_at.map(Timestamp),
+        })
+    }
+}
+
+/// A task to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTask {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// The name people use; unique in the project.
+    pub work_item_id: WorkItemId,
+    /// Where it comes from.
+    pub tracker: TrackerKind,
+    /// Its name there; unique per tracker.
+    pub external_id: String,
+    /// One line.
+    pub title: String,
+    /// What is wanted.
+    pub description: String,
+    /// Its branch.
+    pub branch: BranchName,
+    /// The stage it begins in.
+    pub stage: StageName,
+    /// How it stands there.
+    pub status: TaskStatus,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Agent preset that overrides the roles' own.
+    pub executor: Option<String>,
+    /// Paths it changes.
+    pub modifies: Vec<String>,
+    /// The tracker state it was made from.
+    pub tracker_state: Option<String>,
+}
+
+/// What an insertion found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// Made now.
+    New(Task),
+    /// Known already, by tracker and external id: unchanged.
+    Existing(Task),
+}
+
+/// Makes a task, once per (tracker, external id), however many try at the same time.
+///
+/// # Errors
+/// [`StoreError::Constraint`] when the project has another task of that name.
+pub fn insert(conn: &mut Conn, new: &NewTask, now: Timestamp) -> Result<Inserted, StoreError> {
+    let modifies = to_json(&new.modifies)?;
+    let row: Option<TaskRow> = on!(conn, c => diesel::insert_into(tasks::table)
+        .values((
+            tasks::project_id.eq(new.project_id.0),
+            tasks::work_item_id.eq(new.work_item_id.as_str()),
+            tasks::tracker.eq(new.tracker.as_str()),
+            tasks::external_id.eq(&new.external_id),
+            tasks::title.eq(&new.title),
+            tasks::description.eq(&new.description),
+            tasks::branch.eq(new.branch.as_str()),
+            tasks::stage.eq(new.stage.as_str()),
+            tasks::status.eq(new.status.as_str()),
+            tasks::stage_entered_at.eq(now.0),
+            tasks::priority.eq(new.priority),
+            tasks::executor.eq(new.executor.as_deref()),
+            tasks::modifies.eq(&modifies),
+            tasks::tracker_state.eq(new.tracker_state.as_deref()),
+            tasks::created_at.eq(now.0),
+            tasks::updated_at.eq(now.0),
+        ))
+        .on_conflict((tasks::tracker, tasks::external_id))
+        .do_nothing()
+        .returning(TaskRow::as_returning())
+        .get_result(c)
+        .optional())?;
+    match row {
+        Some(row) => row.decode().map(Inserted::New),
+        None => on!(conn, c => tasks::table
+            .filter(tasks::tracker.eq(new.tracker.as_str()))
+            .filter(tasks::external_id.eq(&new.external_id))
+            .select(TaskRow::as_select())
+            .first(c))?
+        .decode()
+        .map(Inserted::Existing),
+    }
+}
+
+/// The task, if it exists.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn by_id(conn: &mut Conn, id: TaskId) -> Result<Option<Task>, StoreError> {
+    maybe(on!(conn, c => tasks::table
+        .find(id.0)
+        .select(TaskRow::as_select())
+        .first(c)
+        .optional())?)
+}
+
+/// The tasks of that name: one per project at most.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn by_name(conn: &mut Conn, name: &WorkItemId) -> Result<Vec<Task>, StoreError> {
+    all(on!(conn, c => tasks::table
+        .filter(tasks::work_item_id.eq(name.as_str()))
+        .order(tasks::id)
+        .select(TaskRow::as_select())
+        .load(c))?)
+}
+
+/// The task that a tracker knows by that id.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn by_external(
+    conn: &mut Conn,
+    tracker: TrackerKind,
+    external_id: &str,
+) -> Result<Option<Task>, StoreError> {
+    maybe(on!(conn, c => tasks::table
+        .filter(tasks::tracker.eq(tracker.as_str()))
+        .filter(tasks::external_id.eq(external_id))
+        .select(TaskRow::as_select())
+        .first(c)
+        .optional())?)
+}
+
+/// The unfinished tasks on that branch of a project.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn by_branch(conn: &mut Conn, project: ProjectId, branch: &BranchName) -> Result<Vec<Task>, StoreError> {
+    all(on!(conn, c => tasks::table
+        .filter(Unfinished)
+        .filter(tasks::project_id.eq(project.0))
+        .filter(tasks::branch.eq(branch.as_str()))
+        .order(tasks::id)
+        .select(TaskRow::as_select())
+        .load(c))?)
+}

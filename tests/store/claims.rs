@@ -1,0 +1,172 @@
+//! Claiming: in order, within limits, past what is held or broken, and never twice.
+
+use std::collections::BTreeSet;
+
+use orch::domain::id::JobId;
+use orch::domain::job::{Job, JobEnd, JobKind};
+use orch::domain::task::Task;
+use orch::store::jobs::{self, ClaimRequest};
+use orch::store::tasks;
+
+use super::support::*;
+
+fn ids(claimed: &[Job]) -> Vec<JobId> {
+    claimed.iter().map(|j| j.id).collect()
+}
+
+fn modifying(bed: &Bed, name: &str, path: &str) -> Task {
+    let path = path.to_owned();
+    bed.task_with(name, |t| t.modifies = vec![path])
+}
+
+on_both! {
+    fn the_oldest_of_the_highest_priority_goes_first(bed) {
+        let made: Vec<JobId> = [0, 5, 5, -1]
+            .into_iter()
+            .enumerate()
+            .map(|(n, priority)| bed.job_with(&bed.task(&format!("T-{n}")), |j| j.priority = priority).id)
+            .collect();
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.extend(bed.claim(ClaimRequest { limit: 1, ..request() }).iter().map(|j| j.id));
+        }
+        assert_eq!(seen, [made[1], made[2], made[0], made[3]]);
+    }
+
+    fn a_claim_costs_an_attempt_and_says_who_has_it(bed) {
+        let (_, job) = bed.claimed("T-1");
+        assert_eq!((job.attempts, job.claim_epoch.0, job.claimed_at), (1, 1, Some(NOW)));
+        assert_eq!(job.node.unwrap().as_str(), "local");
+        assert_eq!(job.instance.unwrap().as_str(), "boot-1");
+    }
+
+    fn no_more_agents_run_than_may_over_all_and_in_each_project(bed) {
+        let other = bed.project("other");
+        for n in 0..3 {
+            bed.job(&bed.task(&format!("T-{n}")));
+            bed.job(&bed.task_with(&format!("O-{n}"), |t| t.project_id = other));
+        }
+        let shop = bed.project("shop");
+        let one_in_shop = ClaimRequest { project_concurrency: vec![(shop, 1)], ..request() };
+        let claimed = bed.claim(ClaimRequest { max_concurrency: 2, ..one_in_shop.clone() });
+        assert_eq!(claimed.iter().filter(|j| j.project_id == shop).count(), 1);
+        assert_eq!(claimed.len(), 2);
+        assert_eq!(bed.claim(ClaimRequest { max_concurrency: 2, ..one_in_shop.clone() }), []);
+        let claimed = bed.claim(ClaimRequest { default_project_concurrency: Some(2), ..one_in_shop });
+        assert_eq!(claimed.iter().map(|j| j.project_id).collect::<Vec<_>>(), [other]);
+    }
+
+    fn a_paused_queue_gives_reserved_jobs_only(bed) {
+        bed.job(&bed.task("T-1"));
+        let reserved = bed.job_with(&bed.task("T-2"), |j| {
+            j.kind = JobKind::DeployFinalizer;
+            j.role = None;
+        });
+        let claimed = bed.claim(ClaimRequest { paused: true, max_concurrency: 0, ..request() });
+        assert_eq!(ids(&claimed), [reserved.id]);
+    }
+
+    fn reserved_jobs_have_their_own_ceiling_and_take_no_agent_slot(bed) {
+        for n in 0..3 {
+            bed.job_with(&bed.task(&format!("R-{n}")), |j| j.kind = JobKind::PostDeployMonitor);
+        }
+        let agent = bed.job(&bed.task("T-1"));
+        let tight = ClaimRequest { max_concurrency: 1, reserved_ceiling: 2, ..request() };
+        let claimed = bed.claim(tight.clone());
+        assert_eq!(claimed.iter().filter(|j| j.kind.is_reserved()).count(), 2);
+        assert!(ids(&claimed).contains(&agent.id));
+        assert_eq!(bed.claim(tight), []);
+    }
+
+    fn a_limit_takes_the_best_of_both_kinds(bed) {
+        let agent = bed.job_with(&bed.task("T-1"), |j| j.priority = 9);
+        bed.job_with(&bed.task("R-1"), |j| j.kind = JobKind::GateCheck);
+        assert_eq!(ids(&bed.claim(ClaimRequest { limit: 1, ..request() })), [agent.id]);
+    }
+
+    fn a_job_waits_until_the_tasks_it_depends_on_are_done(bed) {
+        let (first, second) = (bed.task("T-1"), bed.task("T-2"));
+        let (on, of) = (first.id, second.id);
+        let _ = bed.write(move |c| tasks::add_dependency(c, of, on));
+        let job = bed.job(&second);
+        assert_eq!(bed.claim(request()), []);
+        bed.sql("UPDATE tasks SET status = 'done' WHERE work_item_id = 'T-1'");
+        assert_eq!(ids(&bed.claim(request())), [job.id]);
+    }
+
+    fn tasks_that_touch_the_same_paths_do_not_run_at_the_same_time(bed) {
+        let first = bed.job(&modifying(bed, "T-1", "src/cart"));
+        let second = bed.job(&modifying(bed, "T-2", "src/cart/total.rs"));
+        let apart = bed.job(&modifying(bed, "T-3", "src/login"));
+        assert_eq!(ids(&bed.claim(request())), [first.id, apart.id]);
+        let again = bed.claim(request());
+        assert_eq!(again, []);
+        let claim = orch::domain::job::Claim { job: first.id, epoch: orch::domain::id::ClaimEpoch(1) };
+        won(bed.write(move |c| jobs::end(c, claim, &JobEnd::Done, NOW)));
+        assert_eq!(ids(&bed.claim(request())), [second.id]);
+    }
+
+    fn the_older_of_two_tasks_that_have_begun_goes_on_first(bed) {
+        let older = modifying(bed, "T-1", "src");
+        bed.job(&older);
+        let claimed = bed.claim(request()).remove(0);
+        bed.run(&claimed);
+        won(bed.write(move |c| jobs::end(c, claim_of(&claimed), &JobEnd::Done, NOW)));
+        let younger = bed.job(&modifying(bed, "T-2", "src"));
+        assert_eq!(bed.claim(request()), [], "the older task has begun and waits for its next stage");
+        bed.sql("UPDATE tasks SET status = 'blocked' WHERE work_item_id = 'T-1'");
+        assert_eq!(ids(&bed.claim(request())), [younger.id]);
+    }
+
+    fn held_jobs_do_not_starve_the_ones_behind_them(bed) {
+        let blocker = bed.task("T-0");
+        for n in 1..=150 {
+            let task = bed.task(&format!("T-{n}"));
+            let (of, on) = (task.id, blocker.id);
+            let _ = bed.write(move |c| tasks::add_dependency(c, of, on));
+            bed.job_with(&task, |j| j.priority = 5);
+        }
+        let last = bed.job(&bed.task("T-151"));
+        assert_eq!(ids(&bed.claim(request())), [last.id]);
+    }
+
+    fn a_job_that_cannot_be_read_is_reported_and_left_while_others_go_on(bed) {
+        let broken = bed.job_with(&bed.task("T-1"), |j| j.priority = 9).id;
+        let no_paths = bed.job_with(&bed.task("T-2"), |j| j.priority = 9).id;
+        let good = bed.job(&bed.task("T-3")).id;
+        bed.sql("UPDATE jobs SET role = 'wizard' WHERE task_id IN (SELECT id FROM tasks WHERE work_item_id = 'T-1')");
+        bed.sql("UPDATE tasks SET modifies = '{' WHERE work_item_id = 'T-2'");
+        let listing = bed.write(|c| jobs::claim_next(c, &request()));
+        assert_eq!(ids(&listing.rows), [good]);
+        let reported: BTreeSet<i64> = listing.broken.iter().map(|(id, _)| *id).collect();
+        assert!(reported.contains(&broken.0) && reported.contains(&no_paths.0), "{listing:?}");
+        assert!(listing.broken.iter().any(|(_, why)| why.contains("wizard")));
+        bed.sql("UPDATE jobs SET role = 'tester' WHERE role = 'wizard'");
+        assert_eq!(ids(&bed.write(|c| jobs::claim_next(c, &request())).rows), [broken]);
+    }
+
+    fn eight_threads_never_claim_one_job_twice_nor_more_than_may_run(bed) {
+        for n in 0..120 {
+            bed.job(&bed.task(&format!("T-{n}")));
+        }
+        let claimed: Vec<JobId> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut mine = Vec::new();
+                        for _ in 0..10 {
+                            let request = ClaimRequest { limit: 3, max_concurrency: 100, ..request() };
+                            mine.extend(ids(&bed.claim(request)));
+                        }
+                        mine
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+        });
+        let distinct: BTreeSet<JobId> = claimed.iter().copied().collect();
+        assert_eq!(claimed.len(), distinct.len(), "a job was claimed twice");
+        assert_eq!(claimed.len(), 100, "as many as may run, no more");
+        assert_eq!(bed.write(|c| jobs::counts(c, NOW)).running, 100);
+    }
+}

@@ -1,0 +1,348 @@
+//! Claiming and the sweeps cost what they find, not what has ever been: shown on the statements as they are
+//! sent, by their plans on both databases and by SQLite's own count of steps.
+
+use std::ffi::CString;
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::InstrumentationEvent;
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Text};
+use libsqlite3_sys as ffi;
+use orch::domain::id::TaskId;
+use orch::domain::job::JobKind;
+use orch::domain::time::Timestamp;
+use orch::store::jobs::{self, ClaimRequest};
+use orch::store::{Conn, StoreError, outbox, runs, tasks};
+
+use super::support::*;
+
+/// A statement as it was sent.
+#[derive(Clone, Debug)]
+struct Sent {
+    sql: String,
+    binds: Vec<serde_json::Value>,
+}
+
+/// Runs a command, takes it back, and answers what it sent.
+fn sent<T: Send + 'static>(
+    bed: &Bed,
+    f: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+) -> Vec<Sent> {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&log);
+    let record = move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            sink.lock().unwrap().push(query.to_string());
+        }
+    };
+    let taken_back = bed.store.write_blocking(move |c| {
+        match c {
+            Conn::Sqlite(c) => c.set_instrumentation(record),
+            Conn::Pg(c) => c.set_instrumentation(record),
+        }
+        f(c)?;
+        match c {
+            Conn::Sqlite(c) => c.set_instrumentation(|_: InstrumentationEvent<'_>| {}),
+            Conn::Pg(c) => c.set_instrumentation(|_: InstrumentationEvent<'_>| {}),
+        }
+        Err::<(), _>(StoreError::Saturated)
+    });
+    assert_eq!(taken_back, Err(StoreError::Saturated));
+    let log = log.lock().unwrap();
+    log.iter()
+        .filter_map(|text| text.split_once(" -- binds: "))
+        .filter(|(sql, _)| !sql.contains("pg_advisory"))
+        .map(|(sql, binds)| Sent {
+            sql: sql.to_owned(),
+            binds: serde_json::from_str(binds).unwrap(),
+        })
+        .collect()
+}
+
+/// `n` finished jobs and a tenth as many finished tasks, and a few live ones of every sort.
+fn history(bed: &Bed, n: usize) {
+    let old = bed.task("OLD");
+    let project = old.project_id;
+    let numbers =
+        |n: usize| format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})");
+    let jobs = format!(
+        "INSERT INTO jobs (task_id, project_id, kind, role, stage, visit, task_version, status, available_at, \
+         attempts, max_attempts, max_transient_attempts, claim_epoch, claimed_at, finished_at, created_at) {} \
+         SELECT {}, {project}, 'agent', 'developer', 'development', 1, 1, 'done', {now}, 1, 2, 5, 1, {now}, i, {now} FROM n",
+        numbers(n),
+        old.id,
+        now = NOW.0,
+    );
+    let tasks = format!(
+        "INSERT INTO tasks (project_id, work_item_id, tracker, external_id, title, description, branch, stage, \
+         status, stage_entered_at, modifies, created_at, updated_at) {} \
+         SELECT {project}, 'H-' || i, 'local', 'h/' || i, 'x', 'x', 'x', 'done', 'done', {now}, '[\"src\"]', {now}, {now} FROM n",
+        numbers(n / 10),
+        now = NOW.0,
+    );
+    bed.write(move |c| {
+        for sql in [jobs, tasks] {
+            match c {
+                Conn::Sqlite(c) => diesel::sql_query(sql).execute(c),
+                Conn::Pg(c) => diesel::sql_query(sql).execute(c),
+            }?;
+        }
+        Ok(())
+    });
+    for i in 0..40 {
+        let task = bed.task_with(&format!("T-{i}"), |t| t.modifies = vec![format!("src/{i}")]);
+        if i < 30 {
+            bed.job_with(&task, |j| {
+                j.kind = if i % 10 == 0 {
+                    JobKind::GateCheck
+                } else {
+                    JobKind::Agent
+                };
+            });
+        }
+    }
+    bed.claim(ClaimRequest {
+        limit: 5,
+        ..request()
+    });
+    if matches!(bed.place, Place::Server { .. }) {
+        bed.sql("ANALYZE");
+    }
+}
+
+/// Everything that runs again and again.
+fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
+    let start = (Timestamp(0), TaskId(0));
+    vec![
+        (
+            "claim",
+            sent(bed, |c| {
+                jobs::claim_next(
+                    c,
+                    &ClaimRequest {
+                        limit: 10,
+                        ..request()
+                    },
+                )
+            }),
+        ),
+        ("wake-up", sent(bed, |c| jobs::next_available_at(c, NOW))),
+        ("running", sent(bed, |c| jobs::running(c, None, 50))),
+        ("queued", sent(bed, |c| jobs::queued(c, 50))),
+        ("counts", sent(bed, |c| jobs::counts(c, NOW))),
+        ("live job", sent(bed, |c| jobs::live_of_task(c, TaskId(1)))),
+        (
+            "reconcile",
+            sent(bed, move |c| tasks::reconcile_candidates(c, later(1), start, 50)),
+        ),
+        ("open runs", sent(bed, runs::open)),
+        ("outbox", sent(bed, |c| outbox::due(c, NOW, 50))),
+    ]
+}
+
+#[derive(QueryableByName)]
+struct PlanLine {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+fn sqlite_plan(bed: &Bed, sent: &Sent) -> Vec<String> {
+    let sql = format!("EXPLAIN QUERY PLAN {}", sent.sql);
+    let lines = bed.store.read_blocking(|c| match c {
+        Conn::Sqlite(c) => Ok::<_, StoreError>(diesel::sql_query(sql).load::<PlanLine>(c)?),
+        Conn::Pg(_) => panic!("not SQLite"),
+    });
+    lines.unwrap().into_iter().map(|l| l.detail).collect()
+}
+
+#[test]
+fn on_sqlite_every_statement_uses_the_index_made_for_it() {
+    let bed = Bed::sqlite();
+    history(&bed, 1000);
+    let mut shown = String::new();
+    for (what, statements) in everything(&bed) {
+        for statement in statements {
+            for line in sqlite_plan(&bed, &statement) {
+                shown.push_str(&format!("{what}: {line}\n"));
+            }
+        }
+    }
+    insta::assert_snapshot!(shown, @r"
+    claim: SCAN jobs USING INDEX jobs_running
+    claim: SEARCH jobs USING INDEX jobs_claimable (priority<?)
+    claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?)
+    claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    claim: SCAN tasks USING INDEX tasks_unfinished
+    claim: SEARCH runs USING COVERING INDEX runs_by_task (task_id=?)
+    claim: SEARCH jobs USING INDEX jobs_reserved (priority<?)
+    claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?)
+    claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    claim: SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+    wake-up: SEARCH jobs USING INDEX jobs_claimable
+    running: SEARCH jobs USING INDEX jobs_running (id>?)
+    queued: SCAN jobs USING INDEX jobs_claimable
+    counts: SCAN jobs USING COVERING INDEX jobs_claimable
+    counts: SCAN jobs USING COVERING INDEX jobs_running
+    counts: SEARCH jobs USING COVERING INDEX jobs_finished (finished_at>?)
+    counts: USE TEMP B-TREE FOR GROUP BY
+    live job: SEARCH jobs USING INDEX jobs_one_live_per_task (task_id=?)
+    reconcile: SEARCH tasks USING INDEX tasks_open (stage_entered_at>? AND stage_entered_at<?)
+    reconcile: CORRELATED SCALAR SUBQUERY 1
+    reconcile: SEARCH jobs USING INDEX jobs_one_live_per_task (task_id=?)
+    open runs: SCAN runs USING INDEX runs_open
+    outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
+    outbox: CORRELATED SCALAR SUBQUERY 1
+    outbox: SEARCH earlier USING INDEX outbox_pending_by_task (task_id=? AND id<?)
+    ");
+}
+
+#[derive(QueryableByName)]
+struct PgPlanLine {
+    #[diesel(sql_type = Text)]
+    #[diesel(column_name = "QUERY PLAN")]
+    line: String,
+}
+
+fn postgres_plan(bed: &Bed, sent: &Sent) -> String {
+    let mut sql = sent.sql.clone();
+    for (n, bind) in sent.binds.iter().enumerate().rev() {
+        let value = match bind {
+            serde_json::Value::Array(many) => {
+                let many: Vec<String> = many.iter().map(ToString::to_string).collect();
+                format!("'{{{}}}'::bigint[]", many.join(","))
+            }
+            other => other.to_string().replace('"', "'"),
+        };
+        sql = sql.replace(&format!("${}", n + 1), &value);
+    }
+    let sql = format!("EXPLAIN (COSTS OFF) {sql}");
+    let lines = bed.store.write_blocking(move |c| match c {
+        Conn::Pg(c) => Ok::<_, StoreError>(diesel::sql_query(sql).load::<PgPlanLine>(c)?),
+        Conn::Sqlite(_) => panic!("not PostgreSQL"),
+    });
+    let lines: Vec<String> = lines.unwrap().into_iter().map(|l| l.line).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn on_postgres_no_statement_reads_the_whole_history() {
+    let Some(bed) = Bed::postgres() else { return };
+    history(&bed, 200_000);
+    // With a handful of live rows any index of live rows will do: give the planner something to choose from.
+    bed.sql(
+        "WITH made AS (INSERT INTO tasks (project_id, work_item_id, tracker, external_id, title, description, \
+         branch, stage, status, stage_entered_at, created_at, updated_at) \
+         SELECT 1, 'Q-' || i, 'local', 'q/' || i, 'x', 'x', 'x', 'review', 'active', i, i, i \
+         FROM generate_series(1, 5000) AS i RETURNING id, project_id) \
+         INSERT INTO jobs (task_id, project_id, kind, stage, visit, task_version, status, available_at, \
+         max_attempts, max_transient_attempts, created_at) \
+         SELECT id, project_id, 'agent', 'review', 1, 1, 'queued', 1, 2, 5, 1 FROM made",
+    );
+    bed.sql("ANALYZE");
+    let mut shown = String::new();
+    for (what, statements) in everything(&bed) {
+        for statement in statements {
+            let plan = postgres_plan(&bed, &statement);
+            for table in ["jobs", "tasks"] {
+                assert!(
+                    !plan.contains(&format!("Seq Scan on {table}")),
+                    "{what}: {}\n{plan}",
+                    statement.sql
+                );
+            }
+            shown.push_str(&plan);
+        }
+    }
+    for index in [
+        "jobs_claimable",
+        "jobs_reserved",
+        "jobs_running",
+        "jobs_one_live_per_task",
+        "jobs_finished",
+        "tasks_open",
+        "tasks_unfinished",
+    ] {
+        assert!(shown.contains(index), "{index} is not used:\n{shown}");
+    }
+}
+
+/// What SQLite's virtual machine did for these statements, in steps: the same on any machine.
+fn steps(bed: &Bed, statements: &[Sent]) -> i64 {
+    let file = CString::new(bed.url.clone()).unwrap();
+    let mut db = std::ptr::null_mut();
+    let mut total = 0;
+    // SAFETY: the connection and each statement are made, used and finalised here, on this thread; texts that
+    // are bound live until the statement is finalised.
+    unsafe {
+        assert_eq!(ffi::sqlite3_open(file.as_ptr(), &mut db), ffi::SQLITE_OK);
+        let none = std::ptr::null_mut();
+        assert_eq!(
+            ffi::sqlite3_exec(db, c"BEGIN".as_ptr(), None, none, std::ptr::null_mut()),
+            ffi::SQLITE_OK
+        );
+        for sent in statements {
+            let sql = CString::new(sent.sql.clone()).unwrap();
+            let mut statement = std::ptr::null_mut();
+            let made = ffi::sqlite3_prepare_v2(db, sql.as_ptr(), -1, &mut statement, std::ptr::null_mut());
+            assert_eq!(made, ffi::SQLITE_OK, "{}", sent.sql);
+            let mut texts = Vec::new();
+            for (at, bind) in (1..).zip(&sent.binds) {
+                if let Some(number) = bind.as_i64() {
+                    ffi::sqlite3_bind_int64(statement, at, number);
+                } else {
+                    let text = CString::new(bind.as_str().unwrap()).unwrap();
+                    ffi::sqlite3_bind_text(statement, at, text.as_ptr(), -1, None);
+                    texts.push(text);
+                }
+            }
+            while ffi::sqlite3_step(statement) == ffi::SQLITE_ROW {}
+            total += i64::from(ffi::sqlite3_stmt_status(
+                statement,
+                ffi::SQLITE_STMTSTATUS_VM_STEP,
+                0,
+            ));
+            assert_eq!(ffi::sqlite3_finalize(statement), ffi::SQLITE_OK);
+        }
+        assert_eq!(
+            ffi::sqlite3_exec(db, c"ROLLBACK".as_ptr(), None, none, std::ptr::null_mut()),
+            ffi::SQLITE_OK
+        );
+        ffi::sqlite3_close(db);
+    }
+    total
+}
+
+#[test]
+fn with_a_million_finished_jobs_every_statement_takes_as_many_steps_as_with_a_thousand() {
+    let taken = |n| {
+        let bed = Bed::sqlite();
+        history(&bed, n);
+        everything(&bed)
+            .into_iter()
+            .map(|(what, statements)| (what, steps(&bed, &statements)))
+            .collect::<Vec<_>>()
+    };
+    let few = taken(1000);
+    assert!(few.iter().all(|(_, steps)| *steps > 0), "{few:?}");
+    assert_eq!(few, taken(1_000_000));
+}
+
+#[derive(QueryableByName)]
+struct Synchronous {
+    #[diesel(sql_type = Integer)]
+    synchronous: i32,
+}
+
+#[test]
+fn the_writer_waits_for_the_disk() {
+    let bed = Bed::sqlite();
+    let full = bed.write(|c| match c {
+        Conn::Sqlite(c) => Ok(diesel::sql_query("PRAGMA synchronous")
+            .get_result::<Synchronous>(c)?
+            .synchronous),
+        Conn::Pg(_) => panic!("not SQLite"),
+    });
+    assert_eq!(full, 2);
+}
