@@ -1,4 +1,5 @@
 //! One test binary: a folder per promise.
 
+mod process;
 mod settings;
 mod store;

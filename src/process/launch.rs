@@ -1,0 +1,114 @@
+//! Starts a shim. Never a second one for the same run directory, and never waits for it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::files::{self, EXIT, FORBIDDEN, LAUNCH, LOCK, SHIM, SHIM_ERRORS, failed};
+use super::identity::identity_of;
+use super::{LaunchSpec, ProcessError};
+use crate::domain::run::ProcessIdentity;
+
+/// A shim that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchedShim {
+    /// Who it is. To be recorded before anything else is done.
+    pub identity: ProcessIdentity,
+}
+
+/// Starts `<orch_exe> shim <run_dir>`, which runs `spec`. `orch_exe` may be `/proc/self/exe`: that is this very
+/// version, also after the file was replaced by an upgrade. Creates the run directory if there is none.
+///
+/// The directory's lock is taken here and inherited by the shim, so of two launches one is refused, however
+/// close together they are.
+pub fn launch(run_dir: &Path, orch_exe: &Path, spec: &LaunchSpec) -> Result<LaunchedShim, ProcessError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(run_dir)
+        .map_err(failed("create", run_dir))?;
+    let run_dir = run_dir.canonicalize().map_err(failed("find", run_dir))?;
+
+    let lock = open_lock(&run_dir)?;
+    match lock.try_lock() {
+        Ok(()) if !was_launched(&run_dir) && !run_dir.join(FORBIDDEN).exists() => {}
+        Ok(()) | Err(TryLockError::WouldBlock) => return Err(ProcessError::AlreadyLaunched { run_dir }),
+        Err(TryLockError::Error(source)) => return Err(failed("lock", &run_dir.join(LOCK))(source)),
+    }
+
+    files::write_json(&run_dir.join(LAUNCH), spec)?;
+    let errors_path = run_dir.join(SHIM_ERRORS);
+    let errors = files::private()
+        .open(&errors_path)
+        .map_err(failed("create", &errors_path))?;
+    // Nothing here may need code to run between fork and exec: std can then use posix_spawn, whose cost does not
+    // grow with our memory.
+    let shim = Command::new(orch_exe)
+        .arg("shim")
+        .arg(&run_dir)
+        .env_clear()
+        .stdin(lock)
+        .stdout(Stdio::null())
+        .stderr(errors)
+        .spawn()
+        .map_err(|source| ProcessError::Shim {
+            exe: orch_exe.to_owned(),
+            source,
+        })?;
+    // Not collected yet, so the pid is still its own even if it has ended already.
+    let identity = identity_of(shim.id().cast_signed())?;
+    Ok(LaunchedShim { identity })
+}
+
+/// What forbidding a launch found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Nothing was started, and nothing will be.
+    Yes,
+    /// A shim has been started: look at it.
+    Launched,
+    /// One is starting at this moment: ask again.
+    Starting,
+}
+
+/// Makes sure that nothing is started in a run directory any more: a launch may be under way on another thread when its
+/// run is taken away.
+pub fn forbid(run_dir: &Path) -> Result<Forbidden, ProcessError> {
+    if !run_dir.exists() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(run_dir)
+            .map_err(failed("create", run_dir))?;
+    }
+    let lock = open_lock(run_dir)?;
+    match lock.try_lock() {
+        Ok(()) if !was_launched(run_dir) => {
+            let path = run_dir.join(FORBIDDEN);
+            files::private().open(&path).map_err(failed("create", &path))?;
+            Ok(Forbidden::Yes)
+        }
+        Ok(()) => Ok(Forbidden::Launched),
+        Err(TryLockError::WouldBlock) if was_launched(run_dir) => Ok(Forbidden::Launched),
+        Err(TryLockError::WouldBlock) => Ok(Forbidden::Starting),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &run_dir.join(LOCK))(source)),
+    }
+}
+
+fn open_lock(run_dir: &Path) -> Result<File, ProcessError> {
+    let path = run_dir.join(LOCK);
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed("open", &path))
+}
+
+/// A shim has got as far as starting its program, or as recording that it could not.
+pub(super) fn was_launched(run_dir: &Path) -> bool {
+    run_dir.join(SHIM).exists() || run_dir.join(EXIT).exists()
+}
