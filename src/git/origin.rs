@@ -1,0 +1,249 @@
+//! Where a project's repository is, and whether Orch can work with it.
+//! Never writes to it, never prints a secret that its URL holds.
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::id::{BranchName, Sha};
+
+use super::command::{Git, Output, READING, failed};
+use super::error::GitError;
+use super::refs::{self, Found};
+use super::repository::Refs;
+
+/// The project's repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On this machine: the directory that git calls the common dir (`…/.git`, or the bare repository).
+    Path(PathBuf),
+    /// Anywhere else. May hold credentials.
+    Url(String),
+}
+
+impl Origin {
+    /// Tells a path from a URL, and finds the repository of a path.
+    pub fn locate(text: &str) -> Result<Self, GitError> {
+        let path = match text.strip_prefix("file://") {
+            Some(path) => Path::new(path),
+            None if is_url(text) => return Ok(Self::Url(text.to_owned())),
+            None => Path::new(text),
+        };
+        let path = std::path::absolute(path).map_err(GitError::io(format!("finding {text}")))?;
+        common_dir(&path).map(Self::Path)
+    }
+
+    /// What is written into the clone's configuration and shown to people: without secrets.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Url(url) => mask_url(url),
+        }
+    }
+
+    /// What git is given to reach it.
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Url(url) => url.clone(),
+        }
+    }
+
+    /// Reads branch heads as they are there now; all of them when none is named. One process at most.
+    pub(super) fn heads(&self, branches: &[&BranchName]) -> Result<Refs, GitError> {
+        if let Self::Path(path) = self
+            && !branches.is_empty()
+            && let Some(heads) = heads_in_files(path, branches)
+        {
+            return Ok(heads);
+        }
+        let full = branches.iter().map(|b| format!("refs/heads/{b}"));
+        let output = match self {
+            Self::Path(path) => {
+                let git = Git::new("for-each-ref")
+                    .git_dir(path)
+                    .arg("--format=%(objectname) %(refname)");
+                if branches.is_empty() {
+                    git.arg("refs/heads")
+                } else {
+                    git.args(full)
+                }
+                .run()?
+            }
+            Self::Url(url) => {
+                let git = Git::new("ls-remote").config(secret_config(self)).timeout(READING);
+                git.args(["--heads", "--"]).arg(mask_url(url)).args(full).run()?
+            }
+        };
+        if output.code != Some(0) {
+            return Err(self.explain("ls-remote", &output));
+        }
+        let mut refs = Refs::parse(&output.text(), "refs/heads/");
+        refs.retain(|name| branches.is_empty() || branches.contains(&name));
+        Ok(refs)
+    }
+
+    /// Turns git's complaint about this origin into an error that says what to do.
+    pub(super) fn explain(&self, what: &str, output: &Output) -> GitError {
+        let why = output.stderr.lines().last().unwrap_or_default().to_owned();
+        if output.stderr.contains("dubious ownership") {
+            return GitError::NotOwned {
+                path: PathBuf::from(self.shown()),
+            };
+        }
+        match self {
+            Self::Path(path) if !path.exists() => GitError::PathMissing { path: path.clone() },
+            Self::Path(path) if output.stderr.contains("not a git repository") => {
+                GitError::NotARepository { path: path.clone() }
+            }
+            Self::Url(_) if is_unreachable(&output.stderr) => GitError::Unreachable {
+                origin: self.shown(),
+                why,
+            },
+            Self::Path(_) | Self::Url(_) => failed(what, output),
+        }
+    }
+}
+
+/// None where git has to be asked.
+fn heads_in_files(common: &Path, branches: &[&BranchName]) -> Option<Refs> {
+    let mut heads = Refs::default();
+    for branch in branches {
+        match refs::find(common, &format!("refs/heads/{branch}")) {
+            Found::At(head) => heads.insert((*branch).clone(), head),
+            Found::Absent => {}
+            Found::Unclear => return None,
+        }
+    }
+    Some(heads)
+}
+
+/// The configuration that puts the real address in place of the one without secrets.
+pub(super) fn secret_config(origin: &Origin) -> Vec<(String, String)> {
+    let (real, shown) = (origin.address(), origin.shown());
+    if real == shown {
+        return Vec::new();
+    }
+    vec![(format!("url.{real}.insteadOf"), shown)]
+}
+
+/// Checks without cloning that Orch can work with this repository, and gives the head of its main branch.
+pub fn check_origin(origin: &str, main: &BranchName) -> Result<Sha, GitError> {
+    main_head(&Origin::locate(origin)?, main)
+}
+
+pub(super) fn main_head(origin: &Origin, main: &BranchName) -> Result<Sha, GitError> {
+    if let Some(sha) = origin.heads(&[main])?.get(main) {
+        return Ok(sha.clone());
+    }
+    let all = origin.heads(&[])?;
+    let shown = origin.shown();
+    if all.is_empty() {
+        return Err(GitError::NoCommits {
+            origin: shown,
+            main: main.clone(),
+        });
+    }
+    let known: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).take(5).collect();
+    Err(GitError::MainMissing {
+        origin: shown,
+        main: main.clone(),
+        known: known.join(", "),
+    })
+}
+
+/// Replaces what stands between `://` and `@` in every URL of a text.
+pub fn mask_url(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let end = after
+            .find(|c: char| c == '/' || c.is_whitespace() || c == '\'')
+            .unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(user) => {
+                masked.push_str("***");
+                &after[user..]
+            }
+            None => after,
+        };
+    }
+    masked + rest
+}
+
+fn is_url(text: &str) -> bool {
+    // `host:path` is a URL to git unless a slash comes before the colon.
+    let scp = text.find(':').is_some_and(|colon| !text[..colon].contains('/'));
+    text.contains("://") || scp
+}
+
+fn is_unreachable(stderr: &str) -> bool {
+    [
+        "Could not resolve host",
+        "Could not read from remote repository",
+        "unable to access",
+        "Connection",
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "Permission denied",
+        "early EOF",
+        "hung up unexpectedly",
+        "terminal prompts disabled",
+    ]
+    .iter()
+    .any(|sign| stderr.contains(sign))
+}
+
+fn common_dir(path: &Path) -> Result<PathBuf, GitError> {
+    if !path.is_dir() {
+        return Err(GitError::PathMissing {
+            path: path.to_owned(),
+        });
+    }
+    let git = Git::new("rev-parse").at(path);
+    let output = git.args(["--path-format=absolute", "--git-common-dir"]).run()?;
+    if output.code == Some(0) {
+        Ok(PathBuf::from(output.text()))
+    } else if output.stderr.contains("dubious ownership") {
+        Err(GitError::NotOwned {
+            path: path.to_owned(),
+        })
+    } else {
+        Err(GitError::NotARepository {
+            path: path.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets_and_other_text_as_it_is() {
+        let cases = [
+            ("https://me:token@host/x.git", "https://***@host/x.git"),
+            (
+                "fatal: 'https://t@h/x' and ssh://git@h:22/y",
+                "fatal: 'https://***@h/x' and ssh://***@h:22/y",
+            ),
+            ("https://host/a@b", "https://host/a@b"),
+            ("https://me:p@ss@host/x", "https://***@host/x"),
+            ("/a/path", "/a/path"),
+        ];
+        for (text, masked) in cases {
+            assert_eq!(mask_url(text), masked);
+        }
+    }
+
+    #[test]
+    fn paths_and_urls_are_told_apart() {
+        for url in ["https://h/x", "ssh://h/x", "git@host:x.git", "host:x", "ext::sh"] {
+            assert!(is_url(url), "{url}");
+        }
+        for path in ["/a/b", "./a:b", "a", "../x"] {
+            assert!(!is_url(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Takes everything uncommitted in a worktree into an index, whatever state the agent left it in.
+//! Never commits, never moves HEAD.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::domain::id::Sha;
+
+use super::command::{Git, WORKING, failed};
+use super::error::GitError;
+use super::upkeep::unique;
+use super::worktree::Checkout;
+
+/// A repository inside a repository inside … : past this depth they are left out.
+const DEPTH: usize = 5;
+
+/// What was found and staged.
+#[derive(Default)]
+pub(super) struct Staged {
+    /// What HEAD points to; none on an unborn branch.
+    pub(super) head: Option<Sha>,
+    /// True when something differs from HEAD.
+    pub(super) dirty: bool,
+    /// Files that git held as conflicted.
+    pub(super) unmerged: Vec<String>,
+    /// Nested repositories whose content is not taken.
+    pub(super) left_out: Vec<String>,
+}
+
+/// How thorough to be about single files that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Nothing is staged unless everything can be.
+    Fail,
+    /// What can be read is taken.
+    Skip,
+}
+
+/// Stages everything that is not ignored, into the worktree's own index or into the one given.
+///
+/// Git takes a nested repository as a mere link to a commit that nobody else has, or fails over it. One
+/// without a remote is a scaffold that the agent generated: its files are taken as files. One with a remote
+/// was cloned to be looked at, and is left out.
+pub(super) fn stage_everything(
+    at: &Checkout,
+    index: Option<&Path>,
+    unreadable: Unreadable,
+) -> Result<Staged, GitError> {
+    match stage(at, index, unreadable) {
+        // A killed agent may leave an index that cannot be read: it is made again from HEAD.
+        Err(GitError::Failed { stderr, .. }) if stderr.contains("index file") => {
+            let own = at.admin.join("index");
+            drop(fs::remove_file(index.unwrap_or(&own)));
+            on(at, index, "read-tree").arg("HEAD").ok()?;
+            stage(at, index, unreadable)
+        }
+        other => other,
+    }
+}
+
+fn on(at: &Checkout, index: Option<&Path>, what: &'static str) -> Git {
+    let git = at.git(what).timeout(WORKING);
+    match index {
+        Some(index) => git.env("GIT_INDEX_FILE", index),
+        None => git,
+    }
+}
+
+fn stage(at: &Checkout, index: Option<&Path>, unreadable: Unreadable) -> Result<Staged, GitError> {
+    let mut aside = Aside {
+        admin: at.admin.clone(),
+        moved: Vec::new(),
+    };
+    let mut staged = Staged::default();
+    for depth in 0.. {
+        let status = status(on(at, index, "status"))?;
+        staged.head = status.head;
+        staged.unmerged = status.unmerged;
+        let news: Vec<&PathBuf> = status
+            .nested
+            .iter()
+            .filter(|n| !staged.left_out.contains(&shown(n)))
+            .collect();
+        staged.dirty = status.dirty;
+        if news.is_empty() {
+            break;
+        }
+        for nested in news {
+            let dot_git = at.path.join(nested).join(".git");
+            if depth >= DEPTH || !is_scaffold(&dot_git) || !aside.take(&dot_git) {
+                staged.left_out.push(shown(nested));
+            }
+        }
+    }
+    if staged.dirty {
+        add(on(at, index, "add"), &staged.left_out, unreadable)?;
+    }
+    Ok(staged)
+}
+
+fn add(git: Git, left_out: &[String], unreadable: Unreadable) -> Result<(), GitError> {
+    let mut paths = b":(top)\0".to_vec();
+    for path in left_out {
+        paths.extend(format!(":(top,exclude,literal){}\0", path).into_bytes());
+    }
+    let git = git
+        .args(["--all", "--pathspec-from-file=-", "--pathspec-file-nul"])
+        .input(paths);
+    match unreadable {
+        Unreadable::Fail => git.ok().map(drop),
+        Unreadable::Skip => match git.arg("--ignore-errors").run()? {
+            output if matches!(output.code, Some(0 | 1)) => Ok(()),
+            output => Err(failed("add", &output)),
+        },
+    }
+}
+
+struct Status {
+    head: Option<Sha>,
+    dirty: bool,
+    unmerged: Vec<String>,
+    nested: Vec<PathBuf>,
+}
+
+fn status(git: Git) -> Result<Status, GitError> {
+    let git = git.args([
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=all",
+        "--no-renames",
+    ]);
+    let output = git.arg("--ignore-submodules=dirty").ok()?;
+    let mut status = Status {
+        head: None,
+        dirty: false,
+        unmerged: Vec::new(),
+        nested: Vec::new(),
+    };
+    for entry in output.stdout.split(|b| *b == 0).filter(|e| !e.is_empty()) {
+        match entry {
+            [b'#', ..] => {
+                let line = String::from_utf8_lossy(entry);
+                if let Some(oid) = line.strip_prefix("# branch.oid ") {
+                    status.head = Sha::parse(oid).ok();
+                }
+            }
+            [b'?', b' ', path @ .., b'/'] => status.nested.push(as_path(path)),
+            [b'u', ..] => {
+                let path = entry.splitn(11, |b| *b == b' ').last().unwrap_or_default();
+                status.unmerged.push(String::from_utf8_lossy(path).into_owned());
+                status.dirty = true;
+            }
+            _ => status.dirty = true,
+        }
+    }
+    Ok(status)
+}
+
+pub(super) fn as_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+pub(super) fn is_scaffold(dot_git: &Path) -> bool {
+    // A `.git` that is a file belongs to a repository elsewhere.
+    dot_git.is_dir()
+        && fs::read(dot_git.join("config")).is_ok_and(|c| !String::from_utf8_lossy(&c).contains("[remote "))
+}
+
+/// Keeps the `.git` of nested repositories out of the way, and puts each back where it was.
+struct Aside {
+    admin: PathBuf,
+    moved: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Aside {
+    fn take(&mut self, dot_git: &Path) -> bool {
+        let shelter = self.admin.join(format!("nested-{}", unique()));
+        let taken = fs::rename(dot_git, &shelter).is_ok();
+        if taken {
+            self.moved.push((shelter, dot_git.to_owned()));
+        }
+        taken
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for (shelter, home) in self.moved.drain(..).rev() {
+            drop(fs::rename(shelter, home));
+        }
+    }
+}
