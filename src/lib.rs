@@ -1,6 +1,7 @@
 //! Orch delivers the work of coding agents. Folders are layers; a layer knows only those below it.
 //! `ARCHITECTURE.md` walks one task through them.
 
+pub mod agents;
 pub mod git;
 
 pub mod process;

@@ -1,5 +1,6 @@
 //! One test binary: a folder per promise.
 
+mod agents;
 mod git;
 mod process;
 mod settings;
