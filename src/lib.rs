@@ -1,8 +1,11 @@
 //! Orch delivers the work of coding agents. Folders are layers; a layer knows only those below it.
 //! `ARCHITECTURE.md` walks one task through them.
 
+pub mod gates;
+
 pub mod agents;
 pub mod git;
+pub mod integrations;
 
 pub mod process;
 mod schema;

@@ -1,0 +1,5 @@
+//! Trackers and forges: closed sets, enums with the same inherent methods. A new one is a new file and a new
+//! variant, and the compiler asks for it everywhere. Never decides when something is said or done.
+
+pub mod forge;
+pub mod tracker;

@@ -1,0 +1,30 @@
+//! The built-in tracker: a comment is a row of the task; the state is the task itself.
+
+use crate::domain::time::Timestamp;
+use crate::store::comments::{self, NewComment};
+use crate::store::outbox::{Notice, OutboxKind};
+use crate::store::{Conn, StoreError};
+
+pub(super) fn deliver(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreError> {
+    match (notice.kind, notice.task_id) {
+        (OutboxKind::Comment, Some(task_id)) => {
+            let text = |key: &str| {
+                notice
+                    .payload
+                    .get(key)
+                    .and_then(|v| v.as_str())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let comment = NewComment {
+                task_id,
+                external_id: notice.cause.clone(),
+                author: text("author"),
+                body: text("body"),
+            };
+            comments::insert(tx, &comment, now)?;
+            Ok(())
+        }
+        (OutboxKind::Comment, None) | (OutboxKind::State | OutboxKind::Notification, _) => Ok(()),
+    }
+}
