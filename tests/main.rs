@@ -1,6 +1,7 @@
 //! One test binary: a folder per promise.
 
 mod agents;
+mod engine;
 mod git;
 mod process;
 mod settings;

@@ -1,0 +1,68 @@
+//! Delivers the outbox: a comment to the local tracker's comments, a state to the task itself, a notification to
+//! the log. A row is marked only after its effect; the local effects are idempotent by the row's cause.
+
+use crate::domain::time::Timestamp;
+use crate::integrations::tracker::Tracker;
+use crate::store::outbox::{Notice, OutboxKind};
+use crate::store::{Conn, StoreError, outbox};
+
+use super::{Engine, EngineError};
+
+/// What one round delivered.
+#[derive(Clone, Debug, Default)]
+pub struct Delivered {
+    /// Notifications for the log: what it is about, and the text.
+    pub notifications: Vec<(String, String)>,
+    /// Rows delivered.
+    pub sent: usize,
+    /// Rows that could not be read, with the reason.
+    pub broken: Vec<(i64, String)>,
+    /// More rows wait.
+    pub more: bool,
+}
+
+const BATCH: usize = 100;
+
+/// Delivers what is due, in order per task. Without anything due, nothing is written.
+///
+/// # Errors
+/// The database's.
+pub async fn deliver(engine: &Engine) -> Result<Delivered, EngineError> {
+    let now = engine.now();
+    let due = engine.store().read(move |tx| outbox::due(tx, now, BATCH)).await?;
+    let mut delivered = Delivered {
+        broken: due.broken,
+        ..Delivered::default()
+    };
+    if due.rows.is_empty() {
+        return Ok(delivered);
+    }
+    let text = |notice: &Notice, key: &str| {
+        notice
+            .payload
+            .get(key)
+            .and_then(|v| v.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    for notice in due.rows.iter().filter(|n| n.kind == OutboxKind::Notification) {
+        delivered
+            .notifications
+            .push((text(notice, "about"), text(notice, "text")));
+    }
+    let rows = due.rows;
+    delivered.sent = engine.store().write(move |tx| mark(tx, &rows, now)).await?;
+    // A task's later row becomes due when its earlier one is sent.
+    delivered.more = true;
+    engine.changed.send_modify(|n| *n += 1);
+    Ok(delivered)
+}
+
+fn mark(tx: &mut Conn, rows: &[Notice], now: Timestamp) -> Result<usize, StoreError> {
+    let mut sent = 0;
+    for notice in rows {
+        Tracker::Local.deliver(tx, notice, now)?;
+        sent += usize::from(outbox::sent(tx, notice.id, now)?.is_won());
+    }
+    Ok(sent)
+}

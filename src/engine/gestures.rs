@@ -1,0 +1,327 @@
+//! Applies what people do to a task, from wherever it comes: one path for command line, API and tracker.
+
+use crate::domain::gesture::{Effect, effect};
+use crate::domain::id::WorkItemId;
+use crate::domain::job::{Job, JobKind};
+use crate::domain::task::{Gesture, Task, TaskStatus};
+use crate::domain::time::Timestamp;
+use crate::domain::walk::{self, Entry};
+use crate::store::gestures::NewGesture;
+use crate::store::intents::{IntentKind, NewIntent};
+use crate::store::{Conn, gestures, intents, jobs, tasks};
+
+use super::transition::{self, Abort, Briefing, Setting};
+use super::views::{GestureView, MakeGesture};
+use super::{Engine, EngineError, Hint, present, queries};
+
+/// What a gesture did, inside its transaction.
+struct Applied {
+    task: Task,
+    effect: Effect,
+    said: String,
+    stopped: Option<Job>,
+}
+
+struct Made {
+    gesture: Gesture,
+    person: String,
+    comment: Option<String>,
+}
+
+const COMMENT_MAX: usize = 16 * 1024;
+
+/// Applies a gesture: decided and performed in one transaction, recorded whatever it did.
+///
+/// # Errors
+/// `NotFound` for an unknown task, `Invalid` for an unknown gesture, `Lost` when somebody was faster.
+pub async fn apply(
+    engine: &Engine,
+    task: &str,
+    make: MakeGesture,
+    now: Timestamp,
+) -> Result<GestureView, EngineError> {
+    let made = parse(make)?;
+    let found = queries::find_task(engine, task).await?;
+    let project = match engine.project(found.project_id) {
+        Ok(project) => project,
+        // What has no place any more can still be given up.
+        Err(_) if made.gesture == Gesture::Cancelled => {
+            return cancel_unplaced(engine, found, made, now).await;
+        }
+        Err(e) => return Err(e),
+    };
+    let setting = Setting::new(engine, &project, now);
+    let applied = engine
+        .store()
+        .write(move |tx| {
+            let task = tasks::by_id(tx, found.id)?.ok_or(Abort::Lost)?;
+            perform(tx, &setting, task, &made)
+        })
+        .await?;
+    if let Some(job) = &applied.stopped {
+        engine.hint(Hint::Stop(job.id));
+    }
+    engine.committed();
+    Ok(GestureView {
+        applied: !matches!(applied.effect, Effect::Nothing(_)),
+        effect: applied.said,
+        task: present::task_view(&applied.task, &project.config.name),
+    })
+}
+
+/// Cancels a task whose project has no file any more.
+async fn cancel_unplaced(
+    engine: &Engine,
+    found: Task,
+    made: Made,
+    now: Timestamp,
+) -> Result<GestureView, EngineError> {
+    let name = engine.project_name(found.project_id);
+    let said = say(&Effect::Cancel, &found);
+    let text = format!("{} by {}: {said}", made.gesture.as_str(), made.person);
+    let write = engine.store().write(move |tx| {
+        let task = tasks::by_id(tx, found.id)?.ok_or(Abort::Lost)?;
+        if task.status.is_terminal() {
+            return Ok((task, None, false));
+        }
+        let stopped = jobs::cancel_live(tx, task.id, &text, now)?;
+        let cancelled = transition::cancel_unplaced(tx, &task, made.comment.clone(), &text, now)?;
+        Ok::<_, Abort>((cancelled, stopped, true))
+    });
+    let (task, stopped, applied) = write.await?;
+    if let Some(job) = stopped {
+        engine.hint(Hint::Stop(job.id));
+    }
+    engine.committed();
+    Ok(GestureView {
+        applied,
+        effect: if applied {
+            said
+        } else {
+            format!("already {}", task.status)
+        },
+        task: present::task_view(&task, &name),
+    })
+}
+
+fn parse(make: MakeGesture) -> Result<Made, EngineError> {
+    let Some(gesture) = Gesture::parse(&make.gesture) else {
+        let known: Vec<_> = Gesture::ALL.iter().map(|g| g.as_str()).collect();
+        let what = format!("no gesture {:?}; there are: {}", make.gesture, known.join(", "));
+        return Err(EngineError::Invalid { what });
+    };
+    let person = make.person.unwrap_or_else(|| "operator".into());
+    if person.is_empty() || person.len() > 100 || person.chars().any(char::is_control) {
+        return Err(EngineError::Invalid {
+            what: "person: give 1 to 100 characters".into(),
+        });
+    }
+    if make.comment.as_ref().is_some_and(|c| c.len() > COMMENT_MAX) {
+        return Err(EngineError::Invalid {
+            what: format!("comment: at most {} KiB", COMMENT_MAX / 1024),
+        });
+    }
+    Ok(Made {
+        gesture,
+        person,
+        comment: make.comment.filter(|c| !c.trim().is_empty()),
+    })
+}
+
+fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applied, Abort> {
+    let live = jobs::live_of_task(tx, task.id)?;
+    let deploying = live.as_ref().is_some_and(|j| j.kind == JobKind::DeployFinalizer);
+    let effect = effect(made.gesture, &task, &s.project.config.pipeline, deploying);
+    record(tx, s, &task, made, &effect)?;
+    let said = say(&effect, &task);
+    let mut stopped = None;
+    let b = Briefing {
+        text: format!("{} by {}: {said}", made.gesture.as_str(), made.person),
+        kind: "gesture",
+        ..Briefing::default()
+    };
+    let after = match &effect {
+        Effect::Nothing(_) => {
+            transition::say(tx, &task, b.kind, &b.text, s.now)?;
+            task
+        }
+        Effect::Start(to) => transition::enter(tx, s, &task, stage(s, to)?, &b)?,
+        Effect::Unpark => unpark(tx, s, &task, made, b)?,
+        Effect::Approve | Effect::AskGates => ask_gates(tx, s, task, live.as_ref(), &b)?,
+        Effect::Again => {
+            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            let here = stage(s, &task.stage)?;
+            transition::enter(
+                tx,
+                s,
+                &task,
+                here,
+                &Briefing {
+                    notes: notes(made),
+                    ..b
+                },
+            )?
+        }
+        Effect::BackTo(to) => {
+            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            transition::let_go(tx, &task, s.now)?;
+            transition::enter(
+                tx,
+                s,
+                &task,
+                stage(s, to)?,
+                &Briefing {
+                    notes: notes(made),
+                    ..b
+                },
+            )?
+        }
+        Effect::Confirm => confirm(tx, s, &task, made, &b)?,
+        Effect::Park(status) => {
+            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            transition::let_go(tx, &task, s.now)?;
+            let reason = made
+                .comment
+                .clone()
+                .unwrap_or_else(|| format!("parked by {}", made.person));
+            transition::stand(tx, s, &task, *status, Some(reason), &b)?
+        }
+        Effect::Cancel => {
+            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            transition::let_go(tx, &task, s.now)?;
+            transition::stand(tx, s, &task, TaskStatus::Cancelled, made.comment.clone(), &b)?
+        }
+    };
+    Ok(Applied {
+        task: after,
+        effect,
+        said,
+        stopped,
+    })
+}
+
+fn stage<'a>(
+    s: &'a Setting,
+    name: &crate::domain::id::StageName,
+) -> Result<&'a crate::domain::pipeline::Stage, Abort> {
+    s.project.config.pipeline.stage(name).ok_or(Abort::Lost)
+}
+
+fn record(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, effect: &Effect) -> Result<(), Abort> {
+    let row = NewGesture {
+        task_id: task.id,
+        gesture: made.gesture,
+        person: made.person.clone(),
+        comment: made.comment.clone(),
+        stage: task.stage.clone(),
+        visit: task.visit,
+        candidate: task.candidate.clone(),
+        effect: if matches!(effect, Effect::Nothing(_)) {
+            "nothing".into()
+        } else {
+            "applied".into()
+        },
+    };
+    gestures::record(tx, &row, s.now)?;
+    Ok(())
+}
+
+fn notes(made: &Made) -> Option<String> {
+    let comment = made.comment.as_deref().unwrap_or("no comment was given");
+    Some(format!(
+        "{} {} this work. Comment: {comment}",
+        made.person,
+        made.gesture.as_str()
+    ))
+}
+
+/// Goes on in the stage where the task was parked, with fresh retries.
+fn unpark(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: Briefing) -> Result<Task, Abort> {
+    let here = stage(s, &task.stage)?;
+    let entry = walk::entry(here);
+    let (status, reason) = match entry {
+        Entry::AskConfirm => (
+            TaskStatus::WaitingHuman,
+            Some(transition::confirm_text(task.candidate.as_ref())),
+        ),
+        Entry::Done => (TaskStatus::Done, None),
+        Entry::Work(_) | Entry::Look | Entry::Merge | Entry::Wait => (TaskStatus::Active, None),
+    };
+    let going = transition::stand(
+        tx,
+        s,
+        task,
+        status,
+        reason,
+        &Briefing {
+            developer_retries: Some(0),
+            ..b
+        },
+    )?;
+    let notes = made
+        .comment
+        .as_ref()
+        .map(|c| format!("{} says: {c}", made.person));
+    transition::queue_for(tx, s, &going, &entry, notes, s.now)?;
+    if entry == Entry::AskConfirm {
+        transition::ask_confirm(tx, &going, s.now)?;
+    }
+    Ok(going)
+}
+
+/// Lets the gates be asked now by a reserved job; an agent's job asks them by itself when it ends.
+fn ask_gates(
+    tx: &mut Conn,
+    s: &Setting,
+    task: Task,
+    live: Option<&Job>,
+    b: &Briefing,
+) -> Result<Task, Abort> {
+    if let Some(live) = live {
+        if live.kind.is_reserved() {
+            // Lost: it runs, or need not wait.
+            drop(jobs::wake(tx, task.id, s.now)?);
+        }
+        transition::say(tx, &task, b.kind, &b.text, s.now)?;
+        return Ok(task);
+    }
+    let asked = transition::stand(tx, s, &task, TaskStatus::Active, None, b)?;
+    transition::queue(tx, s, &asked, JobKind::GateCheck, None, None, s.now)?;
+    Ok(asked)
+}
+
+/// Bound to the very candidate that was asked for, once.
+fn confirm(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: &Briefing) -> Result<Task, Abort> {
+    let candidate = task.candidate.as_ref().ok_or(Abort::Lost)?;
+    let intent = NewIntent {
+        key: format!("confirm:{}:{}:{candidate}", task.id, task.visit),
+        task_id: task.id,
+        claim: None,
+        kind: IntentKind::Confirm,
+        payload: serde_json::json!({ "candidate": candidate, "person": made.person }),
+    };
+    intents::intend(tx, &intent, s.now)?;
+    let going = transition::stand(tx, s, task, TaskStatus::Active, None, b)?;
+    transition::queue(tx, s, &going, JobKind::DeployFinalizer, None, None, s.now)?;
+    Ok(going)
+}
+
+fn say(effect: &Effect, task: &Task) -> String {
+    match effect {
+        Effect::Start(to) => format!("started: {to}"),
+        Effect::Unpark => format!("goes on at {}, retries reset", task.stage),
+        Effect::Approve => format!("approved at {}", task.stage),
+        Effect::AskGates => format!("the gates of {} are asked", task.stage),
+        Effect::Again => format!("{} again, with the comment", task.stage),
+        Effect::BackTo(to) => format!("back to {to}, no retry counted"),
+        Effect::Confirm => "confirmed: this candidate is merged and deployed".into(),
+        Effect::Park(status) => format!("parked: {status}"),
+        Effect::Cancel => "cancelled; work is kept".into(),
+        Effect::Nothing(why) => why.clone(),
+    }
+}
+
+/// Parses a task's name as people give it.
+pub(super) fn work_item(name: &str) -> Result<WorkItemId, EngineError> {
+    WorkItemId::parse(name).map_err(|e| EngineError::Invalid { what: e.to_string() })
+}

@@ -1,0 +1,247 @@
+//! Adds tasks. A task is unique by (tracker, external id): whoever comes second finds the first one's.
+
+use crate::agents::Presets;
+use crate::domain::id::{BranchName, TaskId, WorkItemId};
+use crate::domain::pipeline::Stage;
+use crate::domain::task::{TaskStatus, TrackerKind};
+use crate::domain::time::Timestamp;
+use crate::store::tasks::{self, AddDependency, Inserted, NewTask};
+use crate::store::{Conn, StoreError, projects};
+
+use super::transition::{self, Abort, Briefing, Setting};
+use super::views::{AddTask, TaskView};
+use super::{Engine, EngineError, ProjectHandle, present};
+
+/// A task after it was added.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The task.
+    pub task: TaskView,
+    /// False when it existed before.
+    pub created: bool,
+}
+
+const TITLE_MAX: usize = 300;
+const DESCRIPTION_MAX: usize = 64 * 1024;
+
+/// Adds a task and, unless it is held, starts it: one transaction.
+///
+/// # Errors
+/// `Invalid` for names and texts that cannot be used, `NotFound` for an unknown project or dependency,
+/// `Conflict` when the name is taken.
+pub async fn add(engine: &Engine, new: AddTask, now: Timestamp) -> Result<Added, EngineError> {
+    let project = choose_project(engine, new.project.as_deref())?;
+    check_texts(&new, engine.presets())?;
+    let id = new
+        .id
+        .as_deref()
+        .map(WorkItemId::parse)
+        .transpose()
+        .map_err(invalid)?;
+    let depends_on = resolve_dependencies(engine, &project, &new.depends_on).await?;
+    let setting = Setting::new(engine, &project, now);
+    let inserted = engine
+        .store()
+        .write(move |tx| insert(tx, &setting, &new, id, &depends_on))
+        .await
+        .map_err(|e| match e {
+            InsertError::Taken(id) => EngineError::Conflict {
+                what: format!("{id} exists already in this project: choose another id, or leave it out"),
+            },
+            InsertError::Abort(a) => a.into(),
+        })?;
+    engine.committed();
+    let (task, created) = inserted;
+    Ok(Added {
+        task: present::task_view(&task, &project.config.name),
+        created,
+    })
+}
+
+enum InsertError {
+    Taken(WorkItemId),
+    Abort(Abort),
+}
+
+impl From<StoreError> for InsertError {
+    fn from(e: StoreError) -> Self {
+        InsertError::Abort(e.into())
+    }
+}
+
+fn insert(
+    tx: &mut Conn,
+    s: &Setting,
+    new: &AddTask,
+    id: Option<WorkItemId>,
+    depends_on: &[TaskId],
+) -> Result<(crate::domain::task::Task, bool), InsertError> {
+    let project = &s.project.config;
+    let id = match id {
+        Some(id) => id,
+        None => free_number(tx, &s.project)?,
+    };
+    let external_id = match &new.external_id {
+        Some(key) => format!("{}:{key}", project.name),
+        None => format!("{}/{id}", project.name),
+    };
+    let row = NewTask {
+        project_id: s.project.id,
+        branch: BranchName::for_task(&id, &new.title),
+        work_item_id: id.clone(),
+        tracker: TrackerKind::Local,
+        external_id,
+        title: new.title.trim().to_owned(),
+        description: new.description.clone(),
+        stage: project.pipeline.first().name.clone(),
+        status: TaskStatus::Active,
+        priority: new.priority,
+        executor: new.executor.clone(),
+        modifies: new.modifies.clone(),
+        tracker_state: None,
+    };
+    let task = match tasks::insert(tx, &row, s.now)? {
+        Inserted::New(task) => task,
+        Inserted::Existing(task) if new.external_id.is_some() => return Ok((task, false)),
+        Inserted::Existing(_) => return Err(InsertError::Taken(id)),
+    };
+    for dependency in depends_on {
+        match tasks::add_dependency(tx, task.id, *dependency)? {
+            AddDependency::Added => {}
+            // A new task has nobody that waits for it, and its dependencies were looked up in its project.
+            AddDependency::Circle | AddDependency::OtherProject => {
+                return Err(InsertError::Abort(Abort::Lost));
+            }
+        }
+    }
+    let text = format!("{} added: {}", task.work_item_id, task.title);
+    transition::say(tx, &task, "created", &text, s.now)?;
+    if new.hold {
+        return Ok((task, true));
+    }
+    let first = start_stage(&s.project).map_err(InsertError::Abort)?;
+    let b = Briefing {
+        text: format!("started: {}", first.name),
+        kind: "stage",
+        ..Briefing::default()
+    };
+    let started = transition::enter(tx, s, &task, first, &b).map_err(InsertError::Abort)?;
+    Ok((started, true))
+}
+
+fn start_stage(project: &ProjectHandle) -> Result<&Stage, Abort> {
+    let pipeline = &project.config.pipeline;
+    pipeline.next(&pipeline.first().name).ok_or(Abort::Lost)
+}
+
+/// The project's next number that no hand-made name has taken.
+fn free_number(tx: &mut Conn, project: &ProjectHandle) -> Result<WorkItemId, StoreError> {
+    loop {
+        let number = projects::take_number(tx, project.id)?;
+        let id = WorkItemId::numbered(&project.config.prefix, number);
+        let taken = tasks::by_name(tx, &id)?
+            .iter()
+            .any(|t| t.project_id == project.id);
+        if !taken {
+            return Ok(id);
+        }
+    }
+}
+
+fn choose_project(engine: &Engine, name: Option<&str>) -> Result<std::sync::Arc<ProjectHandle>, EngineError> {
+    let all: Vec<_> = engine.projects().collect();
+    let names = || {
+        all.iter()
+            .map(|p| p.config.name.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match name {
+        Some(name) => all
+            .iter()
+            .find(|p| p.config.name.as_str() == name)
+            .map(|p| (*p).clone())
+            .ok_or_else(|| EngineError::NotFound {
+                what: format!("no project {name:?}; there are: {}", names()),
+            }),
+        None => match all.as_slice() {
+            [only] => Ok((*only).clone()),
+            [] => Err(EngineError::NotFound {
+                what: "no project yet: run `orch init` in a repository, then restart the service".into(),
+            }),
+            _ => Err(EngineError::Invalid {
+                what: format!("say which project: {}", names()),
+            }),
+        },
+    }
+}
+
+fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), EngineError> {
+    let fail = |what: String| Err(EngineError::Invalid { what });
+    let title = new.title.trim();
+    if title.is_empty() || title.chars().count() > TITLE_MAX || title.chars().any(char::is_control) {
+        return fail(format!("title: give one line of 1 to {TITLE_MAX} characters"));
+    }
+    if new.description.len() > DESCRIPTION_MAX {
+        return fail(format!("description: at most {} KiB", DESCRIPTION_MAX / 1024));
+    }
+    let bad = |p: &&String| {
+        p.is_empty()
+            || p.starts_with('/')
+            || p.split('/').any(|c| c == "..")
+            || p.chars().any(char::is_control)
+    };
+    if let Some(path) = new.modifies.iter().find(bad) {
+        return fail(format!("modifies: {path:?} is no path inside the repository"));
+    }
+    if let Some(name) = &new.executor
+        && presets.get(name).is_none()
+    {
+        return fail(format!(
+            "executor: there is no agent preset {name:?}; give one of {}",
+            presets.names()
+        ));
+    }
+    match &new.external_id {
+        Some(key) if key.is_empty() || key.len() > 200 || key.chars().any(char::is_control) => {
+            fail("external_id: give 1 to 200 characters".into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn resolve_dependencies(
+    engine: &Engine,
+    project: &ProjectHandle,
+    names: &[String],
+) -> Result<Vec<TaskId>, EngineError> {
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let id = WorkItemId::parse(name).map_err(invalid)?;
+        let project_id = project.id;
+        let task = engine
+            .store()
+            .read(move |tx| {
+                for id in std::iter::once(id.clone()).chain(id.with_zeros()) {
+                    let found = tasks::by_name(tx, &id)?;
+                    if let Some(task) = found.into_iter().find(|t| t.project_id == project_id) {
+                        return Ok(Some(task));
+                    }
+                }
+                Ok::<_, StoreError>(None)
+            })
+            .await?;
+        match task {
+            Some(task) => found.push(task.id),
+            None => {
+                let what = format!("depends_on: no task {name} in project {}", project.config.name);
+                return Err(EngineError::NotFound { what });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn invalid(e: crate::domain::id::InvalidName) -> EngineError {
+    EngineError::Invalid { what: e.to_string() }
+}

@@ -1,0 +1,307 @@
+//! Reads all that gates may look at, and asks them. Writes nothing, runs nothing: safe at any time.
+
+use crate::domain::evidence::Evidence;
+use crate::domain::gate::{GateState, Verdict};
+use crate::domain::id::{BranchName, CodeTree, PatchId, RunId, Sha};
+use crate::domain::pipeline::{GateKind, GateSpec, Stage};
+use crate::domain::task::Task;
+use crate::domain::walk::{Answer, gates_to_ask};
+use crate::gates::{self, Artifacts, Asked, Candidate, RunProof, Snapshot};
+use crate::git::{GitError, Objects, Relation, Repository};
+use crate::settings::project::Ci;
+use crate::store::evidence::NewEvidence;
+use crate::store::{Conn, StoreError, evidence, gestures, intents, runs};
+
+use super::{Engine, EngineError, ProjectHandle, blocking};
+
+/// The candidate as it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Branch head.
+    pub head: Sha,
+    /// Its tree without artifacts.
+    pub code_tree: CodeTree,
+    /// Its patch against `main`.
+    pub patch_id: Option<PatchId>,
+}
+
+/// What the gates of a stage answered.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Who was judged.
+    pub judged: Judged,
+    /// The answers in order, up to the first that is not green.
+    pub asked: Vec<Asked>,
+    /// Answers that were not known before.
+    pub fresh: Vec<NewEvidence>,
+    /// The candidate was merged during this visit.
+    pub merged: bool,
+    /// Tip of `main` when it was looked at.
+    pub main: Sha,
+}
+
+impl Looked {
+    /// The last gate needed something run, and it could not be: nobody knows, so it is asked again later.
+    pub(super) fn could_not_be_asked(mut self, why: String) -> Self {
+        if let Some(last) = self.asked.last_mut() {
+            last.answer.verdict = Verdict::unknown(why);
+            last.needs = None;
+        }
+        self
+    }
+
+    /// The answers alone.
+    pub fn answers(&self) -> Vec<Answer> {
+        self.asked.iter().map(|a| a.answer.clone()).collect()
+    }
+}
+
+/// Which gates to ask about which head.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The branch head; `None` asks the forge for it.
+    pub head: Option<Sha>,
+    /// Instead of the stage's own gates.
+    pub gates: Option<Vec<GateSpec>>,
+    /// The run that asks, if one does.
+    pub run: Option<RunId>,
+}
+
+/// Key of the intent that records the merge of this visit.
+pub fn merge_key(task: &Task) -> String {
+    format!("merge:{}:{}", task.id, task.visit)
+}
+
+/// Asks the gates of `stage` about the task's candidate.
+///
+/// # Errors
+/// git's and the database's; `Conflict` when the branch does not exist at the forge.
+pub async fn look(
+    engine: &Engine,
+    project: &std::sync::Arc<ProjectHandle>,
+    task: &Task,
+    stage: &Stage,
+    question: &Question,
+) -> Result<Looked, EngineError> {
+    let known = {
+        let (task, role) = (task.clone(), stage.role);
+        engine.store().read(move |tx| known(tx, &task, role)).await?
+    };
+    let gates: Vec<GateSpec> = match &question.gates {
+        Some(gates) => gates.clone(),
+        None => gates_to_ask(stage, known.merged).to_vec(),
+    };
+    let seen = {
+        let (handle, task, head, gates) = (
+            project.clone(),
+            task.clone(),
+            question.head.clone(),
+            gates.clone(),
+        );
+        blocking(move || see(&handle, &task, head, &gates)).await?
+    };
+    let snapshot = Snapshot {
+        pipeline: &project.config.pipeline,
+        stage,
+        candidate: seen.candidate,
+        artifacts: seen.artifacts,
+        evidence: known.evidence,
+        approved_by: known.approved_by,
+        run: known.run,
+        test_command: project.config.test_command.clone(),
+        no_ci: project.config.ci == Ci::None,
+    };
+    let asked = gates::ask(&gates.iter().collect::<Vec<_>>(), &snapshot);
+    let candidate = &snapshot.candidate;
+    let judged = Judged {
+        head: candidate.head.clone(),
+        code_tree: candidate.code_tree.clone(),
+        patch_id: candidate.patch_id.clone(),
+    };
+    let fresh = fresh(&asked, &snapshot.evidence, &judged, task, question.run);
+    Ok(Looked {
+        judged,
+        asked,
+        fresh,
+        merged: known.merged,
+        main: snapshot.candidate.main,
+    })
+}
+
+struct Known {
+    evidence: Vec<Evidence>,
+    approved_by: Option<String>,
+    run: Option<RunProof>,
+    merged: bool,
+}
+
+fn known(
+    tx: &mut Conn,
+    task: &Task,
+    role: Option<crate::domain::pipeline::Role>,
+) -> Result<Known, StoreError> {
+    let run = match role {
+        Some(role) => runs::latest_success_of_visit(tx, task.id, task.visit, role)?,
+        None => None,
+    };
+    Ok(Known {
+        evidence: evidence::latest_all(tx, task.id)?,
+        approved_by: gestures::approved(tx, task.id, task.visit)?.map(|g| g.person),
+        run: run.map(|r| RunProof {
+            role: r.role,
+            given: r.start_tree,
+            left: r.end_tree,
+        }),
+        merged: intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_done()),
+    })
+}
+
+struct Seen {
+    candidate: Candidate,
+    artifacts: Artifacts,
+}
+
+fn see(
+    project: &ProjectHandle,
+    task: &Task,
+    head: Option<Sha>,
+    gates: &[GateSpec],
+) -> Result<Seen, EngineError> {
+    let repo = project.repository()?;
+    let main = &project.config.main;
+    let head = match head {
+        Some(head) => head,
+        None => {
+            repo.fetch()?;
+            remote_head(&repo, &task.branch)?
+        }
+    };
+    let tip = remote_head(&repo, main)?;
+    let mut objects = repo.objects()?;
+    let (code_tree, main_tree) = (objects.code_tree(&head)?, objects.code_tree(&tip)?);
+    let patch = gates.iter().any(|g| {
+        matches!(
+            g.kind,
+            GateKind::ReviewerVerdict
+                | GateKind::TestsPassed
+                | GateKind::BranchMergeable
+                | GateKind::DeployStatus
+        )
+    });
+    let candidate = Candidate {
+        behind: gates.iter().any(|g| g.kind == GateKind::BranchMergeable) && !contains(&repo, &head, &tip)?,
+        patch_id: if patch { repo.patch_id(&tip, &head)? } else { None },
+        code_tree,
+        main_tree,
+        main: tip,
+        head,
+    };
+    let artifacts = match gates.iter().any(|g| reads_artifacts(&g.kind)) {
+        true => read_artifacts(&mut objects, &candidate.head, &artifacts_dir(task))?,
+        false => Artifacts::new(),
+    };
+    Ok(Seen { candidate, artifacts })
+}
+
+fn reads_artifacts(kind: &GateKind) -> bool {
+    match kind {
+        GateKind::AnalysisComplete
+        | GateKind::ArchitectureDone
+        | GateKind::ReviewerVerdict
+        | GateKind::TestsPassed
+        | GateKind::StagingStatus
+        | GateKind::DeployStatus => true,
+        GateKind::HumanApproved
+        | GateKind::CiGreen
+        | GateKind::TestsLocal
+        | GateKind::ReviewApproved
+        | GateKind::BranchMergeable
+        | GateKind::StagingImageFresh
+        | GateKind::Command { .. } => false,
+    }
+}
+
+/// Where a task's artifacts are, from the root of its repository.
+pub fn artifacts_dir(task: &Task) -> String {
+    format!("docs/work-items/{}", task.work_item_id)
+}
+
+/// The head of a branch at the forge as of the last fetch.
+pub(super) fn remote_head(repo: &Repository, branch: &BranchName) -> Result<Sha, EngineError> {
+    repo.remote_head(branch)?.ok_or_else(|| EngineError::Conflict {
+        what: format!("branch {branch} is not in the project's repository: push it back, or cancel the task"),
+    })
+}
+
+/// True when `commit` is an ancestor of `branch` or the same.
+pub(super) fn contains(repo: &Repository, branch: &Sha, commit: &Sha) -> Result<bool, GitError> {
+    repo.ensure_commits(&[branch, commit])?;
+    Ok(matches!(
+        repo.ancestry(commit, branch)?,
+        Relation::Same | Relation::Ahead
+    ))
+}
+
+/// The artifacts at a commit, one folder deep (`06-adr/`).
+fn read_artifacts(objects: &mut Objects, head: &Sha, dir: &str) -> Result<Artifacts, EngineError> {
+    let mut artifacts = Artifacts::new();
+    for folder in ["", "06-adr/"] {
+        for entry in objects.list_dir(head, &format!("{dir}/{folder}"))? {
+            let name = format!("{folder}{}", entry.name);
+            let content = match objects.read_blob(head, &format!("{dir}/{name}")) {
+                Ok(Some(content)) => Ok(content),
+                Ok(None) => continue,
+                Err(e @ GitError::TooLarge { .. }) => Err(e.to_string()),
+                Err(e) => return Err(e.into()),
+            };
+            artifacts.insert(name, content);
+        }
+    }
+    Ok(artifacts)
+}
+
+/// Answers worth keeping: those that say something new about this candidate. Gates that run something keep
+/// their own evidence, bound to what ran.
+fn fresh(
+    asked: &[Asked],
+    before: &[Evidence],
+    judged: &Judged,
+    task: &Task,
+    run: Option<RunId>,
+) -> Vec<NewEvidence> {
+    let runs_itself = |kind: &GateKind| matches!(kind, GateKind::Command { .. } | GateKind::BranchMergeable);
+    let worth = |a: &&Asked| {
+        !(a.needs.is_some() || runs_itself(&a.answer.gate.kind) && a.answer.void_stage.is_none())
+    };
+    let known = |a: &Asked| {
+        let latest = before
+            .iter()
+            .filter(|e| e.gate == a.answer.gate.name)
+            .max_by_key(|e| e.id);
+        latest.is_some_and(|e| {
+            e.verdict == a.answer.verdict
+                && e.candidate == judged.head
+                && e.visit == task.visit
+                && e.patch_id == judged.patch_id
+        })
+    };
+    let new = asked.iter().filter(worth).filter(|a| !known(a));
+    new.map(|a| NewEvidence {
+        task_id: task.id,
+        gate: a.answer.gate.name.clone(),
+        candidate: judged.head.clone(),
+        code_tree: judged.code_tree.clone(),
+        patch_id: judged.patch_id.clone(),
+        base: None,
+        command: None,
+        verdict: a.answer.verdict.clone(),
+        run_id: run,
+        visit: task.visit,
+    })
+    .collect()
+}
+
+/// True when all that was asked is green.
+pub fn all_green(asked: &[Asked]) -> bool {
+    asked.iter().all(|a| a.answer.verdict.state == GateState::Green)
+}

@@ -1,0 +1,281 @@
+//! What is done: tasks added, gestures applied, runs driven, gates asked, candidates merged.
+//!
+//! The engine gathers evidence, asks `domain`, performs the answer in guarded transactions, and tells by hints
+//! that something may go on now. It can be called by a test without any actor. It never schedules itself:
+//! when a thing is done is the actors' business.
+
+pub mod check;
+pub mod deliver;
+pub mod gestures;
+pub mod intake;
+pub mod lease;
+pub mod look;
+pub mod mergeable;
+pub mod operate;
+mod present;
+pub mod project;
+pub mod queries;
+pub mod queue;
+pub mod recover;
+pub mod run;
+mod transition;
+pub mod views;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::agents::Presets;
+use crate::domain::id::{InstanceId, JobId, ProjectId, ProjectName};
+use crate::domain::job::Claim;
+use crate::domain::time::Timestamp;
+use crate::git::GitError;
+use crate::process::ProcessError;
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+pub use project::ProjectHandle;
+
+/// Something may go on now. Hints only make things fast: every receiver finds the same by its own tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A job became claimable.
+    Jobs,
+    /// A claimed job was taken away from its monitor: stop what runs.
+    Stop(JobId),
+    /// The outbox has rows to deliver.
+    Outbox,
+}
+
+/// Reads the clock on behalf of the engine, which has none of its own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The only truth.
+    pub store: Store,
+    /// Validated settings.
+    pub settings: Arc<Settings>,
+    /// Projects by id.
+    pub projects: BTreeMap<ProjectId, Arc<ProjectHandle>>,
+    /// Names of all projects that the database knows, those whose file was removed included.
+    pub names: BTreeMap<ProjectId, ProjectName>,
+    /// This boot.
+    pub instance: InstanceId,
+    /// The agents that are known by name.
+    pub presets: Presets,
+    /// The program that has the shim.
+    pub exe: PathBuf,
+    /// Where hints go.
+    pub hints: mpsc::UnboundedSender<Hint>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    parts: Arc<Parts>,
+    changed: Arc<watch::Sender<u64>>,
+    recovered: Arc<AtomicBool>,
+    tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
+}
+
+/// Runs are tidied up one at a time per lane; a run is always in the same one.
+const LANES: usize = 16;
+
+impl Engine {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let (changed, _) = watch::channel(0);
+        Self {
+            parts: Arc::new(parts),
+            changed: Arc::new(changed),
+            recovered: Arc::new(AtomicBool::new(false)),
+            tidying: Arc::default(),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    /// This boot of the service.
+    pub fn instance(&self) -> &InstanceId {
+        &self.parts.instance
+    }
+
+    /// The time, by the clock that was given.
+    pub fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+
+    /// Grows after each commit that people may see; for those who wait for news.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// All projects.
+    pub fn projects(&self) -> impl Iterator<Item = &Arc<ProjectHandle>> {
+        self.parts.projects.values()
+    }
+
+    /// A project by id.
+    ///
+    /// # Errors
+    /// `NotFound` when its file was removed while tasks of it exist.
+    pub fn project(&self, id: ProjectId) -> Result<Arc<ProjectHandle>, EngineError> {
+        self.parts
+            .projects
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| {
+                let (name, folder) = (self.project_name(id), self.settings().projects_dir.display());
+                let what = format!(
+                    "project {name} has no file any more: put {folder}/{name}.toml back and restart the service, or cancel the task"
+                );
+                EngineError::NotFound { what }
+            })
+    }
+
+    /// A project's name, also when its file was removed.
+    pub fn project_name(&self, id: ProjectId) -> String {
+        match self.parts.names.get(&id) {
+            Some(name) => name.to_string(),
+            None => format!("#{id}"),
+        }
+    }
+
+    /// True once recovery has finished and the database answers.
+    ///
+    /// # Errors
+    /// What is not ready yet.
+    pub async fn ready(&self) -> Result<(), String> {
+        if !self.recovered.load(Ordering::Acquire) {
+            return Err("recovery has not finished".into());
+        }
+        let answer = self
+            .store()
+            .read(|tx| crate::store::flags::get(tx, queue::PAUSED))
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(|_: StoreError| "the database does not answer".into())
+    }
+
+    /// Held by whoever tidies up after a claim: its monitor and recovery may come to it at the same time.
+    async fn tidying(&self, claim: Claim) -> tokio::sync::OwnedMutexGuard<()> {
+        let lane = usize::try_from(claim.job.0).unwrap_or(0) % LANES;
+        self.tidying[lane].clone().lock_owned().await
+    }
+
+    fn presets(&self) -> &Presets {
+        &self.parts.presets
+    }
+
+    fn exe(&self) -> &std::path::Path {
+        &self.parts.exe
+    }
+
+    fn hint(&self, hint: Hint) {
+        // Nobody listens while the service starts or stops; their own ticks find it.
+        let _ = self.parts.hints.send(hint);
+    }
+
+    /// Tells everybody after a commit.
+    fn committed(&self) {
+        self.changed.send_modify(|n| *n += 1);
+        self.hint(Hint::Jobs);
+        self.hint(Hint::Outbox);
+    }
+}
+
+/// Runs blocking work (git, files) off the actors' thread.
+pub(crate) async fn blocking<T, E, F>(work: F) -> Result<T, EngineError>
+where
+    T: Send + 'static,
+    E: Into<EngineError> + Send + 'static,
+    F: FnOnce() -> Result<T, E> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(e) => Err(EngineError::Broken(format!("a blocking step ended early: {e}"))),
+    }
+}
+
+/// What went wrong, told to whoever asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such thing: check the name.
+    #[error("{what}")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// What was given cannot be used: correct it.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// It does not fit the present state: look and decide anew.
+    #[error("{what}")]
+    Conflict {
+        /// Why not.
+        what: String,
+    },
+    /// Too much at once: try again in a moment.
+    #[error("the database is busy: try again in a moment")]
+    Saturated,
+    /// Somebody else was first: nothing was written.
+    #[error("somebody else changed it first: look again")]
+    Lost,
+    /// The merge lease expired under a job that still runs: it is asked for again.
+    #[error("the merge lease went to another task meanwhile")]
+    LeaseLost,
+    /// The database failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A process could not be handled.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A defect in Orch, contained.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::Saturated => Self::Saturated,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl EngineError {
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

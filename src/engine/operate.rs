@@ -1,0 +1,167 @@
+//! What an operator does to jobs and to the queue.
+
+use crate::domain::id::JobId;
+use crate::domain::job::Job;
+use crate::domain::task::TaskStatus;
+use crate::domain::time::Timestamp;
+use crate::store::jobs::{self, Retried};
+use crate::store::{Guarded, StoreError, flags, tasks};
+
+use super::queries;
+use super::queue::PAUSED;
+use super::transition::{self, Abort, Briefing, Setting};
+use super::views::JobView;
+use super::{Engine, EngineError, Hint};
+
+/// Cancels a queued or running job. Its task is blocked in the same transaction: it has no successor.
+///
+/// # Errors
+/// `NotFound`; `Conflict` when the job is over.
+pub async fn cancel_job(
+    engine: &Engine,
+    id: i64,
+    reason: &str,
+    now: Timestamp,
+) -> Result<JobView, EngineError> {
+    let job = find(engine, id).await?;
+    let project = engine.project(job.project_id)?;
+    let s = Setting::new(engine, &project, now);
+    let reason = super::check::one_line(reason, 300);
+    let wrote = engine
+        .store()
+        .write(move |tx| {
+            if !jobs::cancel(tx, JobId(id), &reason, now)?.is_won() {
+                return Err(Abort::Lost);
+            }
+            let task = tasks::by_id(tx, job.task_id)?.ok_or(Abort::Lost)?;
+            let why = format!("job {id} was cancelled: {reason}");
+            let b = Briefing {
+                text: why.clone(),
+                kind: "job",
+                ..Briefing::default()
+            };
+            transition::block(tx, &s, &task, &why, &b)?;
+            Ok(())
+        })
+        .await;
+    match wrote {
+        Ok(()) => {}
+        Err(Abort::Lost) => {
+            return Err(EngineError::Conflict {
+                what: format!("job {id} is already finished"),
+            });
+        }
+        Err(e) => return Err(e.into()),
+    }
+    engine.hint(Hint::Stop(JobId(id)));
+    engine.committed();
+    queries::job(engine, id).await
+}
+
+/// Why a retry leaves no trace.
+enum NotRetried {
+    Because(Box<Retried>),
+    Abort(Abort),
+}
+
+impl From<StoreError> for NotRetried {
+    fn from(e: StoreError) -> Self {
+        NotRetried::Abort(e.into())
+    }
+}
+
+/// Queues a fresh job like a failed or cancelled one, and lets its parked task go on.
+///
+/// # Errors
+/// `NotFound`; `Conflict` when it neither failed nor was cancelled, or its task is not parked where it was.
+pub async fn retry_job(engine: &Engine, id: i64, now: Timestamp) -> Result<JobView, EngineError> {
+    let job = find(engine, id).await?;
+    let project = engine.project(job.project_id)?;
+    let s = Setting::new(engine, &project, now);
+    let retried = engine
+        .store()
+        .write(move |tx| {
+            let lost = || NotRetried::Abort(Abort::Lost);
+            let task = tasks::by_id(tx, job.task_id)?.ok_or_else(lost)?;
+            // Whoever waits for a person's decision goes on by that decision alone.
+            let parked = matches!(task.status, TaskStatus::Blocked | TaskStatus::NeedsInput);
+            if parked && task.visit == job.visit {
+                let b = Briefing {
+                    text: format!("job {id} is tried again"),
+                    kind: "job",
+                    ..Briefing::default()
+                };
+                transition::stand(tx, &s, &task, TaskStatus::Active, None, &b).map_err(NotRetried::Abort)?;
+            }
+            match jobs::retry(tx, JobId(id), now)? {
+                Retried::New(fresh) if parked => Ok(fresh),
+                Retried::New(_) => Err(NotRetried::Because(Box::new(Retried::Stale))),
+                refused => Err(NotRetried::Because(Box::new(refused))),
+            }
+        })
+        .await;
+    let why = match retried {
+        Ok(fresh) => {
+            engine.committed();
+            return queries::job(engine, fresh.id.0).await;
+        }
+        Err(NotRetried::Because(why)) => why,
+        Err(NotRetried::Abort(e)) => return Err(e.into()),
+    };
+    let what = match *why {
+        Retried::AlreadyLive(live) => format!("the task has a live job already: {}", live.id),
+        Retried::NotFailed => {
+            format!(
+                "job {id} did not fail and was not cancelled: let its task go on with `orch task unblock`"
+            )
+        }
+        Retried::New(_) | Retried::Stale => format!("the task has moved on since job {id}"),
+    };
+    Err(EngineError::Conflict { what })
+}
+
+/// Changes the priority of a queued job.
+///
+/// # Errors
+/// `NotFound`; `Conflict` when it is not queued.
+pub async fn set_priority(
+    engine: &Engine,
+    id: i64,
+    priority: i32,
+    _now: Timestamp,
+) -> Result<JobView, EngineError> {
+    find(engine, id).await?;
+    match engine
+        .store()
+        .write(move |tx| jobs::reprioritise(tx, JobId(id), priority))
+        .await?
+    {
+        Guarded::Won(_) => {
+            engine.committed();
+            queries::job(engine, id).await
+        }
+        Guarded::Lost => Err(EngineError::Conflict {
+            what: format!("job {id} is not queued"),
+        }),
+    }
+}
+
+/// Pauses or resumes the claiming of agent jobs; survives a restart.
+///
+/// # Errors
+/// The database's.
+pub async fn set_paused(engine: &Engine, paused: bool, _now: Timestamp) -> Result<(), EngineError> {
+    engine
+        .store()
+        .write(move |tx| flags::set(tx, PAUSED, if paused { "true" } else { "false" }))
+        .await?;
+    engine.committed();
+    Ok(())
+}
+
+async fn find(engine: &Engine, id: i64) -> Result<Job, EngineError> {
+    let job = engine.store().read(move |tx| jobs::by_id(tx, JobId(id))).await?;
+    job.ok_or_else(|| EngineError::NotFound {
+        what: format!("no job {id}"),
+    })
+}

@@ -1,0 +1,314 @@
+//! Merges a candidate: under the lease, tested as exactly that tree, at most once per visit of the stage.
+//!
+//! Intent → merge → record. Died in between: the repository is asked whether `main` has the candidate before
+//! anything is repeated.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::domain::gate::GateState;
+use crate::domain::id::Sha;
+use crate::domain::job::{JobEnd, JobKind};
+use crate::domain::pipeline::{GateKind, GateSpec, Role, Stage};
+use crate::domain::run::RunStep;
+use crate::domain::task::{Task, TaskStatus};
+use crate::domain::walk;
+use crate::git::FastForward;
+use crate::store::intents::{Intent, IntentKind, NewIntent};
+use crate::store::{Conn, intents};
+
+use super::super::lease::{self, Asked, MergeLease, Waiting};
+use super::super::look::{Looked, Question, contains, look, merge_key, remote_head};
+use super::super::transition::{self, Abort, Briefing, Ending, Setting};
+use super::super::{Engine, EngineError, blocking};
+use super::judge;
+use super::perform::LEASE_FALLBACK;
+use super::{Attempt, Step};
+
+const GATE: &str = "branch_mergeable";
+
+pub(super) async fn finalize(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
+    if !a.project.config.merge_gate {
+        return without_gate(engine, a).await;
+    }
+    match lease::acquire(engine, &a.project, &a.task, a.hold()).await? {
+        Asked::Held(lease) => under_lease(engine, a, &lease).await,
+        Asked::Busy(waiting) => snooze(engine, a, waiting.why.clone(), Until::Lease(waiting)).await,
+    }
+}
+
+/// Orch merges nothing for this project: it waits for a person's merge.
+async fn without_gate(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
+    if recorded(engine, a).await?.is_some_and(|i| i.is_done()) {
+        return after_merge(engine, a).await;
+    }
+    let (head, _, contained) = positions(a).await?;
+    if contained {
+        return merged(engine, a, &head).await;
+    }
+    let why = format!(
+        "the merge gate is off: waits for a person to merge {} into {}",
+        a.task.branch, a.project.config.main
+    );
+    snooze(engine, a, why, Until::Pause(a.pause(engine))).await
+}
+
+async fn recorded(engine: &Engine, a: &Attempt) -> Result<Option<Intent>, EngineError> {
+    let key = merge_key(&a.task);
+    Ok(engine.store().read(move |tx| intents::by_key(tx, &key)).await?)
+}
+
+async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Result<Step, EngineError> {
+    let recorded = recorded(engine, a).await?;
+    if recorded.as_ref().is_some_and(Intent::is_done) {
+        return after_merge(engine, a).await;
+    }
+    let (head, main, contained) = positions(a).await?;
+    // Main has it already: we died around the merge, or a person was faster. There is no second merge.
+    let intended = |i: Intent| i.payload.get("head").and_then(|h| h.as_str()) == Some(head.as_str());
+    let candidate = a.task.candidate.clone();
+    if contained && (candidate.as_ref() == Some(&head) || recorded.is_some_and(intended)) {
+        return merged(engine, a, &head).await;
+    }
+    let question = Question {
+        head: None,
+        gates: Some(gates_before_merge(a)?),
+        run: Some(a.run.id),
+    };
+    let looked = look(engine, &a.project, &a.task, &a.stage, &question).await?;
+    let confirmed = |looked: &Looked| !a.stage.confirm || candidate.as_ref() == Some(&looked.judged.head);
+    if is_green(&looked) && confirmed(&looked) {
+        return send(engine, a, lease, &looked.judged.head, &main).await;
+    }
+    let back = a.project.config.pipeline.merge_gate_stage().clone();
+    if a.stage.confirm && back.name != a.stage.name && !(confirmed(&looked) && is_mergeable(&looked)) {
+        return void(engine, a, back).await;
+    }
+    // What moved is made mergeable here and now, and what was not asked yet is asked.
+    let judgement = judge::ask(engine, a, question).await?;
+    if judgement.waits.is_none() && is_green(&judgement.looked) && confirmed(&judgement.looked) {
+        let (_, main, _) = positions(a).await?;
+        return send(engine, a, lease, &judgement.looked.judged.head, &main).await;
+    }
+    judge::conclude(engine, a, judgement).await
+}
+
+/// All that has to be green before a merge. The candidate was judged when the stage was entered or a person was asked;
+/// it is judged again now.
+fn gates_before_merge(a: &Attempt) -> Result<Vec<GateSpec>, EngineError> {
+    let own: Vec<GateSpec> = walk::gates_to_ask(&a.stage, false).to_vec();
+    if own.iter().any(|g| g.kind == GateKind::BranchMergeable) {
+        return Ok(own);
+    }
+    let mergeable = GateSpec::named(GATE)
+        .ok_or_else(|| EngineError::Broken("gate branch_mergeable is not registered".into()))?;
+    Ok([vec![mergeable], own].concat())
+}
+
+fn is_mergeable(looked: &Looked) -> bool {
+    looked.asked.iter().any(|x| {
+        x.answer.gate.kind == GateKind::BranchMergeable && x.answer.verdict.state == GateState::Green
+    })
+}
+
+fn is_green(looked: &Looked) -> bool {
+    looked
+        .asked
+        .iter()
+        .all(|x| x.answer.verdict.state == GateState::Green)
+}
+
+/// Branch head, tip of main, and whether main has the head.
+async fn positions(a: &Attempt) -> Result<(Sha, Sha, bool), EngineError> {
+    let (project, branch) = (a.project.clone(), a.task.branch.clone());
+    blocking(move || {
+        let repo = project.repository()?;
+        repo.fetch()?;
+        let head = remote_head(&repo, &branch)?;
+        let main = remote_head(&repo, &project.config.main)?;
+        let contained = contains(&repo, &main, &head)?;
+        Ok::<_, EngineError>((head, main, contained))
+    })
+    .await
+}
+
+/// The deed. The token is looked at last; git itself refuses a main that moved.
+async fn send(
+    engine: &Engine,
+    a: &mut Attempt,
+    lease: &MergeLease,
+    head: &Sha,
+    main: &Sha,
+) -> Result<Step, EngineError> {
+    let (hold, now) = (a.hold(), engine.now());
+    let intent = NewIntent {
+        key: merge_key(&a.task),
+        task_id: a.task.id,
+        claim: Some(hold.claim),
+        kind: IntentKind::Merge,
+        payload: json!({ "head": head, "main": main }),
+    };
+    let intended = engine.store().write(move |tx| {
+        hold.check(tx)?;
+        Ok::<_, Abort>(intents::aim(tx, &intent, now).map(drop)?)
+    });
+    intended.await?;
+    let outcome = fast_forward(engine, a, lease, head, main).await?;
+    match outcome {
+        FastForward::Merged(_) | FastForward::AlreadyMerged(_) => merged(engine, a, head).await,
+        FastForward::MergedWithoutCopy { reason, .. } => {
+            copy_left_behind(engine, a, reason).await?;
+            merged(engine, a, head).await
+        }
+        FastForward::WorkingCopy { reason } | FastForward::Refused { why: reason } => {
+            snooze(engine, a, reason, Until::Pause(a.pause(engine))).await
+        }
+        FastForward::Stale { .. } | FastForward::NotFastForward => {
+            let why = "main moved at the last moment: looked at again".to_owned();
+            snooze(engine, a, why, Until::Pause(Duration::ZERO)).await
+        }
+    }
+}
+
+/// Whatever merges takes the lease as a proof.
+async fn fast_forward(
+    engine: &Engine,
+    a: &Attempt,
+    lease: &MergeLease,
+    head: &Sha,
+    main: &Sha,
+) -> Result<FastForward, EngineError> {
+    lease::last_look(engine, lease).await?;
+    let (project, head, main) = (a.project.clone(), head.clone(), main.clone());
+    blocking(move || project.forge.merge(&project.repository()?, &head, &main)).await
+}
+
+/// The merge stands, but a person's working copy shows the old files: that person has to know.
+async fn copy_left_behind(engine: &Engine, a: &Attempt, reason: String) -> Result<(), EngineError> {
+    let (task, hold, now) = (a.task.clone(), a.hold(), engine.now());
+    let wrote = engine.store().write(move |tx| {
+        hold.check(tx)?;
+        let text = format!("merged, but the working copy of the repository could not follow: {reason}");
+        transition::say(tx, &task, "merge", &text, now)?;
+        transition::notify(
+            tx,
+            &task,
+            "working-copy",
+            &format!("{}: {text}", task.work_item_id),
+            now,
+        )
+    });
+    wrote.await.map_err(EngineError::from)
+}
+
+/// Main has the candidate: recorded once, with its pull request.
+async fn merged(engine: &Engine, a: &mut Attempt, head: &Sha) -> Result<Step, EngineError> {
+    let (hold, task, head, now) = (a.hold(), a.task.clone(), head.clone(), engine.now());
+    let (forge, main) = (a.project.forge, a.project.config.main.clone());
+    let recorded = engine.store().write(move |tx| {
+        hold.check(tx)?;
+        let new = NewIntent {
+            key: merge_key(&task),
+            task_id: task.id,
+            claim: Some(hold.claim),
+            kind: IntentKind::Merge,
+            payload: json!({ "head": head }),
+        };
+        let intent = intents::intend(tx, &new, now)?;
+        if intents::finish(tx, intent.id, "merged", now)?.is_won() {
+            forge.record_merged(tx, (task.project_id, &task.branch), &head, now)?;
+            let text = format!("{} merged into {main}", head.short());
+            transition::say(tx, &task, "merge", &text, now)?;
+            transition::comment(tx, &task, "merged", &text, now)?;
+        }
+        Ok::<_, Abort>(())
+    });
+    recorded.await?;
+    engine.committed();
+    after_merge(engine, a).await
+}
+
+/// A deployer works now, where the stage has one; else the stage is left.
+async fn after_merge(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
+    if a.stage.role == Some(Role::Deployer) {
+        let ending = Ending::new(a.hold(), JobEnd::Done);
+        let text = "merged: the deployer works".to_owned();
+        in_one_write(engine, a, move |tx, s, task| {
+            transition::end_claim(tx, &ending, s.now)?;
+            let b = Briefing {
+                text,
+                kind: "stage",
+                ..Briefing::default()
+            };
+            let task = transition::stand(tx, s, task, TaskStatus::Active, None, &b)?;
+            transition::queue(tx, s, &task, JobKind::Agent, Some(Role::Deployer), None, s.now)
+        })
+        .await?;
+        return Ok(Step::Over);
+    }
+    let question = Question {
+        head: None,
+        gates: None,
+        run: Some(a.run.id),
+    };
+    let judgement = judge::ask(engine, a, question).await?;
+    judge::conclude(engine, a, judgement).await
+}
+
+/// The confirmed candidate is no longer what would be merged: back to where it is made mergeable, no retry
+/// counted, and a new request that names the new commit.
+async fn void(engine: &Engine, a: &mut Attempt, back: Stage) -> Result<Step, EngineError> {
+    let text = format!(
+        "the candidate is void: main or the branch moved; back to {}",
+        back.name
+    );
+    let ending = Ending::new(a.hold(), JobEnd::Done);
+    in_one_write(engine, a, move |tx, s, task| {
+        transition::end_claim(tx, &ending, s.now)?;
+        let b = Briefing {
+            text,
+            kind: "stage",
+            ..Briefing::default()
+        };
+        transition::enter(tx, s, task, &back, &b).map(drop)
+    })
+    .await?;
+    Ok(Step::Over)
+}
+
+/// When a job that waits looks again.
+enum Until {
+    /// After this.
+    Pause(Duration),
+    /// When the lease is given back.
+    Lease(Waiting),
+}
+
+async fn snooze(engine: &Engine, a: &mut Attempt, reason: String, until: Until) -> Result<Step, EngineError> {
+    let hold = a.hold();
+    in_one_write(engine, a, move |tx, s, task| {
+        transition::alert_if_overdue(tx, s, task, &reason)?;
+        let available_at = match until {
+            Until::Pause(pause) => s.now + pause,
+            Until::Lease(waiting) => waiting.until(tx, s.now, LEASE_FALLBACK)?,
+        };
+        let end = JobEnd::Snooze { reason, available_at };
+        transition::end_claim(tx, &Ending::new(hold, end), s.now).map(drop)
+    })
+    .await?;
+    Ok(Step::Over)
+}
+
+/// One transaction, which ends the claim.
+async fn in_one_write(
+    engine: &Engine,
+    a: &mut Attempt,
+    write: impl FnOnce(&mut Conn, &Setting, &Task) -> Result<(), Abort> + Send + 'static,
+) -> Result<(), EngineError> {
+    let (task, s) = (a.task.clone(), a.setting(engine));
+    engine.store().write(move |tx| write(tx, &s, &task)).await?;
+    a.run.step = RunStep::Evaluated;
+    engine.committed();
+    Ok(())
+}

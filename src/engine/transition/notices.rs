@@ -1,0 +1,136 @@
+//! What people and trackers are told about a move, stored in the move's own transaction. Never delivers.
+
+use serde_json::json;
+
+use super::{Abort, Setting};
+use crate::domain::id::StageName;
+use crate::domain::pipeline::CREATED;
+use crate::domain::task::{Task, TaskStatus};
+use crate::domain::time::Timestamp;
+use crate::store::events::NewEvent;
+use crate::store::outbox::{NewOutbox, OutboxKind};
+use crate::store::{Conn, StoreError, events, outbox};
+
+/// One line of what happened to a task, for people.
+pub(in crate::engine) fn say(
+    tx: &mut Conn,
+    task: &Task,
+    kind: &str,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    events::push(
+        tx,
+        NewEvent {
+            task_id: task.id,
+            stage: &task.stage,
+            kind,
+            text,
+        },
+        now,
+    )
+}
+
+/// The tracker's state name for a standing; the seeds' names.
+pub(super) fn tracker_state(status: TaskStatus, stage: &StageName) -> &'static str {
+    match status {
+        TaskStatus::Active if stage.as_str() == CREATED => "Todo",
+        TaskStatus::Active => "In Progress",
+        TaskStatus::WaitingHuman => "In Review",
+        TaskStatus::NeedsInput => "Needs Input",
+        TaskStatus::Blocked => "Blocked",
+        TaskStatus::Cancelled => "Cancelled",
+        TaskStatus::Done => "Done",
+    }
+}
+
+pub(super) fn notice_state(tx: &mut Conn, task: &Task, now: Timestamp) -> Result<(), Abort> {
+    let state = tracker_state(task.status, &task.stage);
+    push(
+        tx,
+        task,
+        OutboxKind::State,
+        &format!("state:{}:{}", task.id, task.version),
+        json!({ "state": state }),
+        now,
+    )
+}
+
+/// A comment on the issue, once for its cause in this version of the task.
+pub(in crate::engine) fn comment(
+    tx: &mut Conn,
+    task: &Task,
+    about: &str,
+    body: &str,
+    now: Timestamp,
+) -> Result<(), Abort> {
+    let cause = format!("comment:{about}:{}:{}", task.id, task.version);
+    push(
+        tx,
+        task,
+        OutboxKind::Comment,
+        &cause,
+        json!({ "author": "orch", "body": body }),
+        now,
+    )
+}
+
+/// A notification to people, once for its cause in this version of the task.
+pub(in crate::engine) fn notify(
+    tx: &mut Conn,
+    task: &Task,
+    about: &str,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), Abort> {
+    let cause = format!("notify:{about}:{}:{}", task.id, task.version);
+    push(
+        tx,
+        task,
+        OutboxKind::Notification,
+        &cause,
+        json!({ "about": about, "text": text }),
+        now,
+    )
+}
+
+/// Tells people which gate keeps a task in its stage for long, and why: once for a visit.
+pub(in crate::engine) fn alert_if_overdue(
+    tx: &mut Conn,
+    s: &Setting,
+    task: &Task,
+    why: &str,
+) -> Result<(), Abort> {
+    let waited = s.now.since(task.stage_entered_at);
+    if waited < s.gate_alert {
+        return Ok(());
+    }
+    let text = format!(
+        "{} waits at {} for {} min: {why}",
+        task.work_item_id,
+        task.stage,
+        waited.as_secs() / 60
+    );
+    let cause = format!("notify:waits:{}:{}", task.id, task.visit);
+    let payload = json!({ "about": "waits", "text": text });
+    push(tx, task, OutboxKind::Notification, &cause, payload, s.now)
+}
+
+fn push(
+    tx: &mut Conn,
+    task: &Task,
+    kind: OutboxKind,
+    cause: &str,
+    payload: serde_json::Value,
+    now: Timestamp,
+) -> Result<(), Abort> {
+    let row = NewOutbox {
+        task_id: Some(task.id),
+        cause: cause.to_owned(),
+        kind,
+        payload,
+        available_at: now,
+    };
+    outbox::push(tx, &row, now)?;
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! What people and machines are shown: the shapes behind `/api/v1` and `--json`. Never decides anything.
+
+use serde::{Deserialize, Serialize};
+
+/// A task, in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// "ORCH-059".
+    pub id: String,
+    /// Project's name.
+    pub project: String,
+    /// One line.
+    pub title: String,
+    /// Where in the pipeline.
+    pub stage: String,
+    /// How it stands there.
+    pub status: String,
+    /// Why it waits or is blocked.
+    pub reason: Option<String>,
+    /// Its branch.
+    pub branch: String,
+    /// Branch head offered for the next stage.
+    pub candidate: Option<String>,
+    /// Rollbacks that counted.
+    pub developer_retries: i32,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Since when in this stage, RFC 3339.
+    pub stage_entered_at: String,
+    /// When it was created, RFC 3339.
+    pub created_at: String,
+    /// When it was done or cancelled, RFC 3339.
+    pub finished_at: Option<String>,
+}
+
+/// A task with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDetail {
+    /// The task.
+    pub task: TaskView,
+    /// What is wanted.
+    pub description: String,
+    /// Work items it waits for.
+    pub depends_on: Vec<String>,
+    /// Paths it changes.
+    pub modifies: Vec<String>,
+    /// The latest answer of each gate.
+    pub gates: Vec<GateView>,
+    /// Its jobs, newest first.
+    pub jobs: Vec<JobView>,
+    /// Its runs, newest first.
+    pub runs: Vec<RunView>,
+    /// What happened, oldest first.
+    pub events: Vec<EventView>,
+    /// Comments, oldest first.
+    pub comments: Vec<CommentView>,
+    /// The pull request, as "#3 open".
+    pub pull_request: Option<String>,
+}
+
+/// The latest answer of a gate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GateView {
+    /// Its name.
+    pub gate: String,
+    /// green, red, pending or unknown.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+    /// The commit it was asked about.
+    pub candidate: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Identity.
+    pub id: i64,
+    /// Task's name.
+    pub task: String,
+    /// agent, gate-check, deploy-finalizer, post-deploy-monitor.
+    pub kind: String,
+    /// Role, for agent jobs.
+    pub role: Option<String>,
+    /// Stage it was made for.
+    pub stage: String,
+    /// queued, running, done, failed, cancelled.
+    pub status: String,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Attempts that counted, of `max_attempts`.
+    pub attempts: i32,
+    /// How many may count.
+    pub max_attempts: i32,
+    /// Last error, or why it waits.
+    pub error: Option<String>,
+    /// Not claimed before, RFC 3339.
+    pub available_at: String,
+    /// When it was claimed, RFC 3339.
+    pub claimed_at: Option<String>,
+    /// When it ended, RFC 3339.
+    pub finished_at: Option<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Identity.
+    pub id: i64,
+    /// Its job.
+    pub job: i64,
+    /// Task's name.
+    pub task: String,
+    /// Role at work.
+    pub role: Option<String>,
+    /// Agent preset.
+    pub agent: String,
+    /// Stage.
+    pub stage: String,
+    /// How far it has come.
+    pub step: String,
+    /// "exit code 0", "exit code 143 SIGTERM (timeout after 1800s)".
+    pub exit: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// What else is worth knowing: output that is missing, processes that it left behind.
+    #[serde(default)]
+    pub remarks: Vec<String>,
+    /// Where unfinished work was kept.
+    pub wip_ref: Option<String>,
+    /// Tokens in, cached included.
+    pub tokens_in: Option<i64>,
+    /// Tokens out.
+    pub tokens_out: Option<i64>,
+    /// Cost, micro-USD.
+    pub cost_micro_usd: Option<i64>,
+    /// reported, priced, unpriced.
+    pub provenance: Option<String>,
+    /// When it was claimed, RFC 3339.
+    pub started_at: String,
+    /// When it was over, RFC 3339.
+    pub finished_at: Option<String>,
+    /// Milliseconds from claim to end (or to now).
+    pub duration_ms: i64,
+}
+
+/// One line of what happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Grows; ask for what comes after it.
+    pub id: i64,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Task's name.
+    pub task: String,
+    /// Stage then.
+    pub stage: String,
+    /// created, job, run, gate, stage, rollback, gesture, merge, parked, done …
+    pub kind: String,
+    /// For people.
+    pub text: String,
+}
+
+/// A comment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommentView {
+    /// Who.
+    pub author: String,
+    /// What.
+    pub body: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProjectView {
+    /// Its name.
+    pub name: String,
+    /// Prefix of its work items.
+    pub prefix: String,
+    /// Its repository.
+    pub repo: String,
+    /// The branch it delivers to.
+    pub main: String,
+    /// Stages in order.
+    pub stages: Vec<String>,
+}
+
+/// `GET /queue`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Jobs by status; the ended ones of the last 24 hours.
+    pub counts: CountsView,
+    /// Agents at once.
+    pub max_concurrency: usize,
+    /// Seconds of the fallback tick.
+    pub poll_interval: u64,
+    /// True while an operator paused the queue.
+    pub paused: bool,
+    /// Queued and running jobs, in claiming order.
+    pub live: Vec<JobView>,
+    /// The ten that were queued last, whatever became of them.
+    pub recent: Vec<JobView>,
+}
+
+/// Jobs by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountsView {
+    /// Waiting.
+    pub queued: i64,
+    /// Claimed.
+    pub running: i64,
+    /// Ended well in the last 24 hours.
+    pub done: i64,
+    /// Ended badly in the last 24 hours.
+    pub failed: i64,
+    /// Cancelled in the last 24 hours.
+    pub cancelled: i64,
+}
+
+/// What adding a task takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddTask {
+    /// Project's name; may be left out when there is only one.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// One line.
+    pub title: String,
+    /// What is wanted.
+    #[serde(default)]
+    pub description: String,
+    /// A name of one's own instead of the next number.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Work items that must be done first.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// Paths it changes.
+    #[serde(default)]
+    pub modifies: Vec<String>,
+    /// Agent preset instead of the roles' own.
+    #[serde(default)]
+    pub executor: Option<String>,
+    /// Higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Only create it; it starts with the gesture in-progress.
+    #[serde(default)]
+    pub hold: bool,
+    /// A caller's own key: the same key twice adds one task.
+    #[serde(default)]
+    pub external_id: Option<String>,
+}
+
+/// What a gesture takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeGesture {
+    /// in-progress, approved, rejected, confirm-deploy, needs-input, blocked, cancelled.
+    pub gesture: String,
+    /// Who.
+    #[serde(default)]
+    pub person: Option<String>,
+    /// Why; given to the next agent after a rejection.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// What a gesture did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GestureView {
+    /// True when it changed something.
+    pub applied: bool,
+    /// What it did, or why nothing.
+    pub effect: String,
+    /// The task after it.
+    pub task: TaskView,
+}

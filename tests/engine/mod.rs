@@ -1,0 +1,12 @@
+//! What the engine promises, asked of the engine itself: no actors, a settable clock, real git, processes and rows.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+mod attempts;
+mod crash;
+mod driving;
+mod house;
+mod merging;
+mod superseded;
+mod walking;
