@@ -6,3 +6,4 @@ mod git;
 mod process;
 mod settings;
 mod store;
+mod supervision;

@@ -1,0 +1,94 @@
+//! When it is done: schedules, mailboxes, restarts, and nothing else. What is done lies in `engine`.
+//! An actor keeps nothing that cannot be read again from the database.
+
+pub mod hints;
+pub mod monitor;
+pub mod notifier;
+pub mod queue;
+pub mod supervisor;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::prelude::*;
+
+use crate::domain::id::JobId;
+use crate::domain::time::Timestamp;
+use crate::engine::Engine;
+
+use monitor::AgentMonitorActor;
+use notifier::NotifierActor;
+use queue::QueueActor;
+use supervisor::{Child, Intensity, Policy, SuperviseError, Supervisor};
+
+/// The wall clock, for this floor to hand down as a value.
+pub fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}
+
+type Monitors = Vec<(JobId, Child<AgentMonitorActor>)>;
+
+/// The address book: who can be told something.
+#[derive(Clone)]
+pub struct AddressBook {
+    /// Does the work.
+    pub engine: Engine,
+    /// Restarts whoever dies.
+    pub supervisor: Supervisor,
+    /// Claims jobs.
+    pub queue: Child<QueueActor>,
+    /// Delivers the outbox.
+    pub notifier: Child<NotifierActor>,
+    monitors: Arc<Mutex<Monitors>>,
+}
+
+impl AddressBook {
+    /// An address book without living actors.
+    pub fn new(engine: Engine, supervisor: Supervisor) -> Self {
+        Self {
+            engine,
+            supervisor,
+            queue: Child::named("queue"),
+            notifier: Child::named("notifier"),
+            monitors: Arc::default(),
+        }
+    }
+
+    /// Starts the singletons.
+    ///
+    /// # Errors
+    /// When the service is stopping.
+    pub fn start(&self, intensity: Intensity) -> Result<(), SuperviseError> {
+        let book = self.clone();
+        self.supervisor
+            .supervise_as(&self.notifier, Policy::singleton(intensity), move |inc| {
+                NotifierActor::new(inc, book.clone())
+            })?;
+        let book = self.clone();
+        self.supervisor
+            .supervise_as(&self.queue, Policy::singleton(intensity), move |inc| {
+                QueueActor::new(inc, book.clone())
+            })
+    }
+
+    /// The monitor of a job that runs, if it has one.
+    pub fn monitor_of(&self, job: JobId) -> Option<Child<AgentMonitorActor>> {
+        self.monitors()
+            .iter()
+            .find(|(id, _)| *id == job)
+            .map(|(_, child)| child.clone())
+    }
+
+    /// How many monitors live.
+    pub fn monitor_count(&self) -> usize {
+        self.monitors().len()
+    }
+
+    fn monitors(&self) -> std::sync::MutexGuard<'_, Monitors> {
+        self.monitors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks an actor to end its present work and stop for good.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakenAway;

@@ -1,0 +1,166 @@
+//! Claims jobs and starts a monitor for each. Woken by messages; the slow tick does the same by itself, and finds
+//! running jobs whose monitor never came to be.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use slog_scope::{error, info, warn};
+
+use crate::domain::job::Job;
+use crate::engine::queue::{self, Claimed};
+use crate::engine::{recover, run};
+
+use super::monitor;
+use super::supervisor::{Incarnation, SuperviseError};
+use super::{AddressBook, now};
+
+/// Something may be claimable.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct QueueJobs;
+
+/// Stop claiming: the service is about to stop.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StopClaiming;
+
+/// The queue.
+pub struct QueueActor {
+    _life: Incarnation,
+    book: AddressBook,
+    /// A claim is under way; another wish was heard meanwhile.
+    claiming: bool,
+    again: bool,
+    closed: bool,
+    timer: Option<SpawnHandle>,
+}
+
+impl QueueActor {
+    pub(super) fn new(life: Incarnation, book: AddressBook) -> Self {
+        Self {
+            _life: life,
+            book,
+            claiming: false,
+            again: false,
+            closed: false,
+            timer: None,
+        }
+    }
+
+    fn claim(&mut self, ctx: &mut Context<Self>) {
+        if self.closed {
+            return;
+        }
+        if self.claiming {
+            self.again = true;
+            return;
+        }
+        self.claiming = true;
+        self.again = false;
+        let engine = self.book.engine.clone();
+        let claim = async move { queue::claim(&engine).await };
+        ctx.spawn(claim.into_actor(self).map(|claimed, actor, ctx| {
+            actor.claiming = false;
+            match claimed {
+                Ok(claimed) => actor.begin(claimed, ctx),
+                // The next message or tick tries again.
+                Err(e) => warn!("claiming failed: {}", e),
+            }
+            if actor.again {
+                actor.claim(ctx);
+            }
+        }));
+    }
+
+    fn begin(&mut self, claimed: Claimed, ctx: &mut Context<Self>) {
+        for (id, why) in claimed.broken {
+            error!("job {} cannot be read and stays queued: {}", id, why);
+        }
+        for job in &claimed.jobs {
+            info!("claimed"; "job" => job.id.0, "epoch" => job.claim_epoch.0, "kind" => job.kind.as_str(), "stage" => job.stage.as_str());
+            self.watch(job);
+        }
+        if !claimed.jobs.is_empty() {
+            // There may be more than one batch.
+            self.again = true;
+        }
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(at) = claimed.next_at {
+            let wait = at.since(now()).max(Duration::from_millis(1));
+            self.timer = Some(ctx.run_later(wait, |actor, ctx| actor.claim(ctx)));
+        }
+    }
+
+    fn watch(&self, job: &Job) {
+        match monitor::start(&self.book, run::claim_of(job)) {
+            Ok(()) | Err(SuperviseError::NameTaken(_)) => {}
+            Err(e @ SuperviseError::Stopping(_)) => info!("{}", e),
+        }
+    }
+
+    /// Jobs that run without a monitor: after a restart of the service, or of this actor between claim and start.
+    fn adopt(&mut self, ctx: &mut Context<Self>) {
+        let engine = self.book.engine.clone();
+        let recover = async move { recover::recover(&engine).await };
+        ctx.wait(recover.into_actor(self).map(|found, actor, ctx| {
+            match found {
+                Ok(found) => {
+                    for (id, why) in found.broken {
+                        error!("row {} cannot be read: {}", id, why);
+                    }
+                    for trouble in found.trouble {
+                        warn!("not cleaned up: {}", trouble);
+                    }
+                    found
+                        .jobs
+                        .iter()
+                        .filter(|j| actor.book.monitor_of(j.id).is_none())
+                        .for_each(|j| actor.watch(j));
+                }
+                Err(e) => warn!("looking for running jobs failed: {}", e),
+            }
+            actor.claim(ctx);
+        }));
+    }
+}
+
+impl Actor for QueueActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.adopt(ctx);
+        let tick = self.book.engine.settings().queue.tick;
+        ctx.run_interval(tick, |actor, ctx| actor.adopt(ctx));
+    }
+}
+
+impl Handler<QueueJobs> for QueueActor {
+    type Result = ();
+    fn handle(&mut self, _: QueueJobs, ctx: &mut Self::Context) {
+        self.claim(ctx);
+    }
+}
+
+impl Handler<StopClaiming> for QueueActor {
+    type Result = ();
+    fn handle(&mut self, _: StopClaiming, _: &mut Self::Context) {
+        self.closed = true;
+    }
+}
+
+/// Gives a job whose monitor died once too often to the engine to be settled.
+pub(super) fn give_up(book: &AddressBook, claim: crate::domain::job::Claim, why: String) {
+    let book = book.clone();
+    actix_rt::spawn(async move {
+        monitor::forget(&book, claim.job);
+        if let Err(e) = run::give_up(&book.engine, claim, &why).await {
+            error!(
+                "job {} could not be settled, the next tick tries again: {}",
+                claim.job, e
+            );
+        }
+        book.queue.do_send(QueueJobs);
+    });
+}
