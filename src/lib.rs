@@ -1,6 +1,8 @@
 //! Orch delivers the work of coding agents. Folders are layers; a layer knows only those below it.
 //! `ARCHITECTURE.md` walks one task through them.
 
+pub mod http;
+
 pub mod actors;
 
 pub mod engine;

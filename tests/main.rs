@@ -3,6 +3,7 @@
 mod agents;
 mod engine;
 mod git;
+mod http;
 mod process;
 mod settings;
 mod store;

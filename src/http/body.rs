@@ -1,0 +1,97 @@
+//! Bodies in: limited, JSON, and refused with the name of the field that is wrong. Never decides what a field may
+//! hold: that is the engine's.
+
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::{FromRequest, HttpRequest, web};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::Problem;
+
+/// How many bytes a body may have.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(pub usize);
+
+/// A JSON body. An absent one counts as `{}`, so that what is missing is named.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = req.app_data::<web::Data<BodyLimit>>().map_or(0, |l| l.0);
+        let bytes = web::Payload::from_request(req, payload);
+        Box::pin(async move {
+            let payload = bytes.await.map_err(|e| Problem::bad_request(e.to_string()))?;
+            match payload.to_bytes_limited(limit).await {
+                Err(_) => Err(Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("the body is larger than {limit} bytes (server.body_limit_bytes)"),
+                )),
+                Ok(Err(e)) => Err(Problem::bad_request(format!("the body could not be read: {e}"))),
+                Ok(Ok(bytes)) => decode(&bytes).map(Body).map_err(Problem::bad_request),
+            }
+        })
+    }
+}
+
+/// Decodes an object; the error names the field.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    if bytes.is_empty() {
+        return from_map(Map::new());
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(map)) => from_map(map),
+        Ok(_) => Err("the body must be a JSON object".to_owned()),
+        Err(e) => Err(format!("the body is not JSON: {e}")),
+    }
+}
+
+fn from_map<T: DeserializeOwned>(map: Map<String, Value>) -> Result<T, String> {
+    let decoded = |map: &Map<String, Value>| serde_json::from_value::<T>(Value::Object(map.clone()));
+    decoded(&map).map_err(|e| {
+        let said = e.to_string();
+        // serde names a missing or unknown field, but not one of a wrong type: that is the one without which the
+        // complaint changes.
+        let wrong = map.keys().find(|key| {
+            let mut rest = map.clone();
+            rest.remove(key.as_str());
+            decoded(&rest).err().is_none_or(|other| other.to_string() != said)
+        });
+        match wrong {
+            Some(key) if !said.contains(&format!("`{key}`")) => format!("field `{key}`: {said}"),
+            _ => said,
+        }
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::engine::views::AddTask;
+
+    fn complaint(body: &str) -> String {
+        decode::<AddTask>(body.as_bytes()).expect_err("a wrong body was accepted")
+    }
+
+    #[test]
+    fn the_field_that_is_wrong_is_named() {
+        assert!(complaint(r#"{"title":"x","priority":"high"}"#).contains("field `priority`: invalid type"));
+        assert!(complaint(r#"{"title":3}"#).contains("field `title`: invalid type"));
+        assert!(complaint(r#"{"titel":"x"}"#).contains("unknown field `titel`"));
+        assert!(complaint("{}").contains("missing field `title`"));
+        assert!(complaint("").contains("missing field `title`"));
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_refused_with_the_place() {
+        assert!(complaint("[]").contains("must be a JSON object"));
+        assert!(complaint("{\n\"title\" 1}").contains("line 2"));
+    }
+}

@@ -1,0 +1,185 @@
+//! How the service is: `/health`, `/ready`, `/status`, `/queue`. Never changes anything.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpResponse, Responder, web};
+use serde::Serialize;
+
+use super::error::Problem;
+use super::{auth, now, resource};
+use crate::engine::views::{QueueView, TaskView};
+use crate::engine::{Engine, queries};
+
+/// Most tasks that `/status` lists.
+const STATUS_TASKS: i64 = 500;
+
+/// An actor, as `/status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ActorView {
+    /// "queue", "monitor-17".
+    pub name: String,
+    /// How many of it there have been, this one included.
+    pub incarnation: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// Why it was restarted last.
+    pub last_cause: Option<String>,
+    /// Since when this one lives, RFC 3339.
+    pub up_since: String,
+}
+
+/// What the status routes show that the engine does not know.
+#[derive(Clone)]
+pub struct Sources {
+    /// The supervisor's actors.
+    pub actors: Arc<dyn Fn() -> Vec<ActorView> + Send + Sync>,
+    /// The mechanisms that heal.
+    pub healing: Arc<dyn Fn() -> Healing + Send + Sync>,
+    /// This boot of the service.
+    pub instance: String,
+}
+
+/// How the healing mechanisms stand; the default is "all off".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Healing {
+    /// Retries and breakers.
+    pub resilience: Switch,
+    /// Lost webhooks.
+    pub reconcile: Reconcile,
+    /// Dead executors.
+    pub reaper: Reaper,
+    /// Watching what was deployed.
+    pub post_deploy: Switch,
+}
+
+/// A mechanism that is on or off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Switch {
+    /// Off means that it does nothing.
+    pub enabled: bool,
+}
+
+/// How the reconciler stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reconcile {
+    /// Off means that it does nothing.
+    pub enabled: bool,
+    /// Whether it asks the tracker too.
+    pub plane_enabled: bool,
+    /// Seconds between sweeps.
+    pub interval: u64,
+    /// Its last sweep, RFC 3339.
+    pub last_run_ts: Option<String>,
+    /// Tasks it moved since the start.
+    pub unblocked_total: u64,
+    /// The last of them.
+    pub last_unblocked: Option<String>,
+}
+
+/// How the reaper stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reaper {
+    /// Off means that it does nothing.
+    pub enabled: bool,
+    /// Seconds between sweeps.
+    pub interval: u64,
+    /// Its last sweep, RFC 3339.
+    pub last_run_ts: Option<String>,
+    /// Jobs it settled since the start.
+    pub reaped_total: u64,
+    /// The last of them.
+    pub last_reaped: Option<Reaped>,
+    /// Leases it took back since the start.
+    pub lease_reclaimed_total: u64,
+}
+
+/// A job that the reaper settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reaped {
+    /// The job.
+    pub job_id: i64,
+    /// Who worked at it.
+    pub agent: String,
+    /// What became of it.
+    pub outcome: String,
+}
+
+#[derive(Serialize)]
+struct StatusView {
+    tasks: Vec<TaskView>,
+    actors: Vec<ActorView>,
+    version: &'static str,
+    instance: String,
+}
+
+#[derive(Serialize)]
+struct QueuePage {
+    #[serde(flatten)]
+    queue: QueueView,
+    #[serde(flatten)]
+    healing: Healing,
+}
+
+pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(
+        open("/health")
+            .route(web::get().to(health))
+            .route(web::head().to(health)),
+    )
+    .service(
+        open("/ready")
+            .route(web::get().to(ready))
+            .route(web::head().to(ready)),
+    )
+    .service(
+        open("/status")
+            .wrap(from_fn(auth::check))
+            .route(web::get().to(status)),
+    )
+    .service(
+        open("/queue")
+            .wrap(from_fn(auth::check))
+            .route(web::get().to(queue)),
+    );
+}
+
+fn open(path: &str) -> actix_web::Resource {
+    resource(path, "GET")
+}
+
+async fn health() -> impl Responder {
+    // As text: installations compare it as it stands.
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(r#"{"status":"ok","service":"orchestrator"}"#)
+}
+
+async fn ready(engine: web::Data<Engine>) -> Result<HttpResponse, Problem> {
+    match engine.ready().await {
+        Ok(()) => Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"}))),
+        Err(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
+    }
+}
+
+async fn status(engine: web::Data<Engine>, sources: web::Data<Sources>) -> Result<impl Responder, Problem> {
+    let unfinished = queries::TaskQuery {
+        project: None,
+        all: false,
+        limit: STATUS_TASKS,
+    };
+    Ok(web::Json(StatusView {
+        tasks: queries::tasks(&engine, unfinished, now()).await?,
+        actors: (sources.actors)(),
+        version: env!("CARGO_PKG_VERSION"),
+        instance: sources.instance.clone(),
+    }))
+}
+
+async fn queue(engine: web::Data<Engine>, sources: web::Data<Sources>) -> Result<impl Responder, Problem> {
+    Ok(web::Json(QueuePage {
+        queue: queries::queue(&engine, now()).await?,
+        healing: (sources.healing)(),
+    }))
+}
