@@ -1,6 +1,9 @@
 //! Orch delivers the work of coding agents. Folders are layers; a layer knows only those below it.
 //! `ARCHITECTURE.md` walks one task through them.
 
+pub mod app;
+
+pub mod cli;
 pub mod http;
 
 pub mod actors;

@@ -1,6 +1,8 @@
 //! One test binary: a folder per promise.
 
 mod agents;
+mod cli;
+mod demo;
 mod engine;
 mod git;
 mod http;

@@ -1,0 +1,285 @@
+//! Composition root: the only file that knows everything. Puts the parts together, runs them, takes them apart.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use slog::{Drain, o};
+use slog_scope::{info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::actors::queue::StopClaiming;
+use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
+use crate::actors::{AddressBook, hints, now};
+use crate::agents::Presets;
+use crate::domain::id::{InstanceId, ProjectId, ProjectName};
+use crate::engine::run::{claim_of, run_dir};
+use crate::engine::{Engine, Parts, ProjectHandle};
+use crate::http::{self, ActorView, Sources};
+use crate::process::{self, RunState};
+use crate::settings::project::Project;
+use crate::settings::{LogFormat, LogLevel, Settings, ShutdownMode, Warning, data_dir};
+use crate::store::{Store, StoreError, instances, jobs, projects};
+
+/// How long an orderly stop may take before what is left is left to the next start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the service until it is asked to stop.
+///
+/// # Errors
+/// What keeps it from starting, one line each: the data directory, the database, the address.
+pub fn serve(settings: Settings, projects: Vec<Project>, warnings: Vec<Warning>) -> anyhow::Result<ExitCode> {
+    let logging = Logging::start(&settings);
+    for warning in &warnings {
+        warn!("{}", warning);
+    }
+    let runner = actix_rt::System::new();
+    let served = runner.block_on(run(settings, projects, logging.flusher()));
+    drop(logging);
+    served
+}
+
+async fn run(
+    settings: Settings,
+    projects: Vec<Project>,
+    flush: impl Fn() + Send + Sync + 'static,
+) -> anyhow::Result<ExitCode> {
+    let settings = Arc::new(settings);
+    data_dir::ensure(&settings.data_dir).with_context(|| {
+        let shown = settings.data_dir.display();
+        format!("data_dir {shown} cannot be made: give this user the right, or choose another data_dir")
+    })?;
+    let presets = Presets::load(settings.agent.presets_file.as_deref())?;
+    let store = Store::open(&settings.database.url)?;
+    let instance = InstanceId::trusted(uuid::Uuid::new_v4().to_string());
+    let (handles, names) = enroll(&store, &settings, projects, &instance).await?;
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let engine = Engine::new(Parts {
+        store: store.clone(),
+        settings: settings.clone(),
+        projects: handles.clone(),
+        names,
+        instance: instance.clone(),
+        exe: std::env::current_exe().context("the program's own path cannot be found")?,
+        presets,
+        hints: sender,
+        clock: Arc::new(now),
+    });
+    let config = SupervisorConfig {
+        ping: Some(settings.supervisor.ping),
+        ..SupervisorConfig::default()
+    };
+    let supervisor = Supervisor::start(config, Escalation::exit(flush));
+    let book = AddressBook::new(engine.clone(), supervisor.clone());
+    let (server, address) = http::server(engine.clone(), sources(&supervisor, &instance), &settings)?;
+    let serving = server.handle();
+    let server = actix_rt::spawn(server);
+    actix_rt::spawn(hints::forward(receiver, book.clone()));
+    let intensity = Intensity {
+        restarts: settings.supervisor.restarts,
+        within: settings.supervisor.window,
+    };
+    book.start(intensity)?;
+    handles.into_values().for_each(open_ahead);
+    info!("listening on http://{}", address; "instance" => instance.as_str(), "version" => env!("CARGO_PKG_VERSION"));
+
+    wait_for_stop().await?;
+    info!("stopping"; "shutdown" => format!("{:?}", settings.shutdown));
+    stop_work(&engine, &book, settings.shutdown).await;
+    serving.stop(true).await;
+    let _ = server.await;
+    for name in supervisor.stop_all(PATIENCE).await {
+        warn!("{} had not stopped in time: left to the next start", name);
+    }
+    let gone = instance.clone();
+    let at = now();
+    let _ = store.write(move |tx| instances::stop(tx, &gone, at)).await;
+    store.close().await;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Clones before the first task needs it, and says early what keeps a project from working. Nobody waits for it.
+fn open_ahead(project: Arc<ProjectHandle>) {
+    actix_rt::spawn(async move {
+        let (name, file) = (project.config.name.clone(), project.config.source.clone());
+        let opened = tokio::task::spawn_blocking(move || project.repository().map(drop));
+        if let Ok(Err(e)) = opened.await {
+            warn!(
+                "project {} ({}) cannot work until this is mended: {}",
+                name,
+                file.display(),
+                e
+            );
+        }
+    });
+}
+
+/// Gives each project its row, and this boot its own.
+async fn enroll(
+    store: &Store,
+    settings: &Settings,
+    configs: Vec<Project>,
+    instance: &InstanceId,
+) -> anyhow::Result<(
+    BTreeMap<ProjectId, Arc<ProjectHandle>>,
+    BTreeMap<ProjectId, ProjectName>,
+)> {
+    let (id, node, at) = (instance.clone(), settings.node.clone(), now());
+    let process = process::own_identity()?;
+    let named: Vec<_> = configs
+        .iter()
+        .map(|p| (p.name.clone(), p.prefix.clone()))
+        .collect();
+    let (rows, known) = store
+        .write(move |tx| {
+            instances::start(tx, &id, &node, &process, at)?;
+            let rows = named
+                .iter()
+                .map(|(name, prefix)| projects::ensure(tx, name, prefix, at))
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            Ok::<_, StoreError>((rows, projects::all(tx)?))
+        })
+        .await?;
+    let mut handles = BTreeMap::new();
+    for (row, config) in rows.into_iter().zip(configs) {
+        let source = config.source.display().to_string();
+        let handle = ProjectHandle::new(row.id, config, &settings.repos_dir).with_context(|| source)?;
+        handles.insert(row.id, Arc::new(handle));
+    }
+    Ok((handles, known.into_iter().map(|row| (row.id, row.name)).collect()))
+}
+
+fn sources(supervisor: &Supervisor, instance: &InstanceId) -> Sources {
+    let supervisor = supervisor.clone();
+    Sources {
+        actors: Arc::new(move || {
+            let view = |s: crate::actors::supervisor::ChildStats| ActorView {
+                name: s.name,
+                incarnation: s.incarnation,
+                restarts: s.restarts,
+                last_cause: s.last_cause,
+                up_since: s.up_since.map_or_else(|| "down".to_owned(), |t| t.to_string()),
+            };
+            supervisor.stats().into_iter().map(view).collect()
+        }),
+        healing: Arc::new(Default::default),
+        instance: instance.to_string(),
+    }
+}
+
+async fn wait_for_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // A person who asks twice does not want to wait for order.
+    actix_rt::spawn(async move {
+        interrupt.recv().await;
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+/// What happens to running work: left under its shims, waited for, or stopped with its work kept.
+async fn stop_work(engine: &Engine, book: &AddressBook, mode: ShutdownMode) {
+    book.queue.do_send(StopClaiming);
+    let agent = &engine.settings().agent;
+    let patience = match mode {
+        ShutdownMode::Leave => return,
+        ShutdownMode::Drain => agent.timeout_cap,
+        ShutdownMode::Stop => agent.kill_grace + PATIENCE,
+    };
+    let deadline = Instant::now() + patience;
+    let mut changed = engine.changed();
+    while book.monitor_count() > 0 && Instant::now() < deadline {
+        if mode == ShutdownMode::Stop {
+            // Again and again: one that was just being started could not be asked before.
+            stop_agents(engine).await;
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), changed.changed()).await;
+    }
+}
+
+/// Every shim of a running job is asked to end its tree; its exit then says that Orch stopped it, which costs
+/// no attempt.
+async fn stop_agents(engine: &Engine) {
+    let running = engine.store().read(|tx| jobs::running(tx, None, 10_000)).await;
+    let Ok(running) = running else { return };
+    for job in running.rows {
+        // Not by what is recorded: the agent may have been started a moment ago.
+        let asked = match process::look(&run_dir(engine, claim_of(&job)), None) {
+            Ok(RunState::Running(shim)) => process::stop(&shim).map(drop),
+            Ok(RunState::NotLaunched | RunState::Ended(_) | RunState::Lost(_) | RunState::Elsewhere(_)) => {
+                Ok(())
+            }
+            Err(e) => Err(e),
+        };
+        if let Err(e) = asked {
+            warn!("the agent of job {} could not be asked to stop: {}", job.id, e);
+        }
+    }
+}
+
+/// The log, with the events of the libraries; its guards end it in order.
+struct Logging {
+    drain: Arc<std::sync::Mutex<Option<slog_async::AsyncGuard>>>,
+    _scope: slog_scope::GlobalLoggerGuard,
+}
+
+impl Logging {
+    fn start(settings: &Settings) -> Self {
+        let json = match settings.log.format {
+            LogFormat::Json => true,
+            LogFormat::Text => false,
+            LogFormat::Auto => !std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        };
+        let level = match settings.log.level {
+            LogLevel::Error => slog::Level::Error,
+            LogLevel::Warn => slog::Level::Warning,
+            LogLevel::Info => slog::Level::Info,
+            LogLevel::Debug => slog::Level::Debug,
+            LogLevel::Trace => slog::Level::Trace,
+        };
+        // Under load a line waits; it is not dropped.
+        let (drain, guard) = if json {
+            let lines = slog_json::Json::default(std::io::stderr()).fuse();
+            build(lines, level)
+        } else {
+            let decorator = slog_term::TermDecorator::new().stderr().build();
+            build(slog_term::FullFormat::new(decorator).build().fuse(), level)
+        };
+        let scope = slog_scope::set_global_logger(slog::Logger::root(drain, o!()));
+        let _ = slog_stdlog::init_with_level(match settings.log.level {
+            LogLevel::Debug | LogLevel::Trace => log::Level::Debug,
+            LogLevel::Error | LogLevel::Warn | LogLevel::Info => log::Level::Warn,
+        });
+        Self {
+            drain: Arc::new(std::sync::Mutex::new(Some(guard))),
+            _scope: scope,
+        }
+    }
+
+    /// Waits until what was logged is written.
+    fn flusher(&self) -> impl Fn() + Send + Sync + 'static {
+        let drain = self.drain.clone();
+        move || drop(drain.lock().map(|mut guard| guard.take()))
+    }
+}
+
+type Lines = slog::Fuse<slog::LevelFilter<slog::Fuse<slog_async::Async>>>;
+
+fn build<D>(lines: D, level: slog::Level) -> (Lines, slog_async::AsyncGuard)
+where
+    D: Drain<Err = slog::Never, Ok = ()> + Send + 'static,
+{
+    let (drain, guard) = slog_async::Async::new(lines)
+        .overflow_strategy(slog_async::OverflowStrategy::Block)
+        .build_with_guard();
+    (drain.fuse().filter_level(level).fuse(), guard)
+}

@@ -1,0 +1,171 @@
+//! The single checks, in the order in which a person would look.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{Check, State, on_path};
+use crate::agents::Presets;
+use crate::cli::Global;
+use crate::cli::chosen::{program, roles};
+use crate::cli::client::converse;
+use crate::cli::exit::Failure;
+use crate::git;
+use crate::settings::project;
+use crate::settings::{Project, Settings};
+use crate::store::Store;
+
+pub(super) fn all(global: &Global) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let settings = match global.settings() {
+        Ok((settings, warnings)) => {
+            checks.push(Check::new("settings", State::Ok, "readable and consistent"));
+            checks.extend(
+                warnings
+                    .iter()
+                    .map(|w| Check::new("settings", State::Warn, w.to_string())),
+            );
+            settings
+        }
+        Err(failure) => {
+            let lines = failure.to_string();
+            checks.extend(lines.lines().map(|l| Check::new("settings", State::Fail, l)));
+            return checks;
+        }
+    };
+    checks.push(folder("data_dir", &settings.data_dir));
+    checks.push(folder("repos_dir", &settings.repos_dir));
+    checks.push(database(&settings));
+    checks.push(git_program());
+    checks.extend(projects(&settings));
+    checks.push(service(global));
+    checks
+}
+
+/// Tried by writing: rights, read-only mounts and full disks all show.
+fn folder(key: &'static str, folder: &Path) -> Check {
+    let shown = folder.display();
+    if !folder.exists() {
+        let parent = folder.ancestors().find(|p| p.exists()).unwrap_or(folder);
+        return match probe(parent) {
+            Ok(()) => Check::new(key, State::Ok, format!("{shown} will be created by the service")),
+            Err(e) => Check::new(
+                key,
+                State::Fail,
+                format!("{shown} cannot be created: {e}; choose another {key}"),
+            ),
+        };
+    }
+    match probe(folder) {
+        Ok(()) => Check::new(key, State::Ok, format!("{shown} is writable")),
+        Err(e) if e.kind() == ErrorKind::StorageFull => Check::new(
+            key,
+            State::Fail,
+            format!("{shown}: the disk is full; free some space"),
+        ),
+        Err(e) => Check::new(
+            key,
+            State::Fail,
+            format!("{shown} is not writable: {e}; give this user the right, or choose another {key}"),
+        ),
+    }
+}
+
+fn probe(folder: &Path) -> std::io::Result<()> {
+    let file = folder.join(format!(".orch-doctor-{}", std::process::id()));
+    let written = std::fs::write(&file, b"orch");
+    // Also removed when only part of it could be written.
+    let removed = std::fs::remove_file(&file);
+    written.and(removed)
+}
+
+fn database(settings: &Settings) -> Check {
+    match Store::pending(&settings.database.url) {
+        Ok(pending) if pending.is_empty() => {
+            Check::new("database", State::Ok, "answers, with this version's schema")
+        }
+        Ok(pending) => Check::new(
+            "database",
+            State::Warn,
+            format!(
+                "not applied yet: {}; `orch migrate` does it, and `orch serve` too",
+                pending.join(", ")
+            ),
+        ),
+        Err(e) => Check::new("database", State::Fail, e.to_string()),
+    }
+}
+
+fn git_program() -> Check {
+    match on_path("git") {
+        Some(path) => Check::new("git", State::Ok, path.display().to_string()),
+        None => Check::new("git", State::Fail, "not found on PATH: install git"),
+    }
+}
+
+fn projects(settings: &Settings) -> Vec<Check> {
+    let dir = settings.projects_dir.display();
+    match project::load_all(&settings.projects_dir, settings) {
+        Ok(projects) if projects.is_empty() => {
+            let found = format!("none in {dir}: `orch init` puts a repository under care");
+            vec![Check::new("projects", State::Warn, found)]
+        }
+        Ok(projects) => projects.iter().flat_map(|p| one_project(p, settings)).collect(),
+        Err(e) => {
+            let lines = e.to_string();
+            lines
+                .lines()
+                .map(|l| Check::new("projects", State::Fail, l))
+                .collect()
+        }
+    }
+}
+
+fn one_project(project: &Project, settings: &Settings) -> Vec<Check> {
+    let name = format!("project {}", project.name);
+    let repo = match git::check_origin(&project.repo, &project.main) {
+        Ok(_) => {
+            let found = format!("{} has {}", git::mask_url(&project.repo), project.main);
+            Check::new(name.as_str(), State::Ok, found)
+        }
+        Err(e) => Check::new(name.as_str(), State::Fail, e.to_string()),
+    };
+    let presets = match Presets::load(settings.agent.presets_file.as_deref()) {
+        Ok(presets) => presets,
+        Err(e) => return vec![repo, Check::new(name, State::Fail, e.to_string())],
+    };
+    let programs: BTreeSet<_> = roles(project)
+        .into_iter()
+        .map(|role| program(project.agent(role), &presets))
+        .collect();
+    let mut checks = vec![repo];
+    checks.extend(programs.into_iter().map(|program| agent(&name, program)));
+    checks
+}
+
+fn agent(project: &str, program: Result<String, String>) -> Check {
+    let check = format!("{project}: agent");
+    match program {
+        Ok(program) => match on_path(&program) {
+            Some(path) => Check::new(check, State::Ok, format!("{program} is {}", path.display())),
+            None => {
+                let found =
+                    format!("{program} is not found on this PATH: install it, or choose another [agent]");
+                Check::new(check, State::Fail, found)
+            }
+        },
+        Err(why) => Check::new(check, State::Fail, why),
+    }
+}
+
+fn service(global: &Global) -> Check {
+    let asked = global.client().and_then(|client| {
+        let base = client.base().to_owned();
+        converse(client.get("/ready")).map(|_| base)
+    });
+    match asked {
+        Ok(base) => Check::new("service", State::Ok, format!("ready at {base}")),
+        Err(failure @ Failure::NoService(_)) => Check::new("service", State::Warn, failure.to_string()),
+        Err(failure) => Check::new("service", State::Fail, failure.to_string()),
+    }
+}

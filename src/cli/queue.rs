@@ -1,0 +1,122 @@
+//! `orch queue`: how it stands, pausing, resuming; and how a job looks in a table.
+
+use awc::http::Method;
+use clap::{Args, Subcommand};
+
+use super::Global;
+use super::client::{Client, converse};
+use super::exit::{Exit, Failure};
+use super::screen::{Screen, Tone, maybe, plain, state};
+use super::text;
+use crate::engine::views::{JobView, QueueView};
+
+const EXAMPLES: &str = "\
+Examples:
+  orch queue                what runs, what waits, what ended last
+  orch queue pause          start no more agents; those that run go on
+  orch queue resume";
+
+/// What `queue` takes.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct QueueArgs {
+    #[command(subcommand)]
+    command: Option<QueueCommand>,
+}
+
+#[derive(Debug, Default, Subcommand)]
+enum QueueCommand {
+    /// Show the queue.
+    #[default]
+    Show,
+    /// Start no more agents; those that run go on.
+    Pause,
+    /// Start agents again.
+    Resume,
+}
+
+/// Columns of a table of jobs.
+pub(super) const JOB_HEADER: [&str; 8] = [
+    "JOB",
+    "TASK",
+    "STAGE",
+    "ROLE",
+    "STATUS",
+    "PRIO",
+    "ATTEMPTS",
+    "WHEN / WHY",
+];
+
+/// A job in such a table.
+pub(super) fn job_row(job: &JobView) -> Vec<(Tone, String)> {
+    let now = text::now();
+    let when = match (&job.finished_at, &job.claimed_at) {
+        (Some(at), _) => format!("ended {}", text::ago(at, now)),
+        (None, Some(at)) => format!("claimed {}", text::ago(at, now)),
+        (None, None) => format!("available {}", text::ago(&job.available_at, now)),
+    };
+    let why = job.error.as_deref().map(|e| format!("; {e}")).unwrap_or_default();
+    vec![
+        plain(job.id.to_string()),
+        plain(job.task.as_str()),
+        plain(job.stage.as_str()),
+        maybe(job.role.as_deref().or(Some(&job.kind))),
+        state(&job.status),
+        plain(job.priority.to_string()),
+        plain(format!("{}/{}", job.attempts, job.max_attempts)),
+        plain(format!("{when}{why}")),
+    ]
+}
+
+pub(super) fn run(args: &QueueArgs, global: &Global) -> Result<Exit, Failure> {
+    let client = global.client()?;
+    match args.command.as_ref().unwrap_or(&QueueCommand::default()) {
+        QueueCommand::Show => show(&client, global),
+        QueueCommand::Pause => set(&client, global, "pause", "Paused: no more agents are started."),
+        QueueCommand::Resume => set(&client, global, "resume", "Resumed."),
+    }
+}
+
+fn set(client: &Client, global: &Global, verb: &str, done: &str) -> Result<Exit, Failure> {
+    let path = format!("/api/v1/queue/{verb}");
+    let answer = converse(client.send(Method::POST, &path, None::<&()>))?;
+    let screen = global.screen();
+    if global.json {
+        return screen.json(&answer);
+    }
+    screen.line(done)?;
+    Ok(Exit::Ok)
+}
+
+fn show(client: &Client, global: &Global) -> Result<Exit, Failure> {
+    let answer = converse(client.get("/queue"))?;
+    let screen = global.screen();
+    if global.json {
+        return screen.json(&answer);
+    }
+    screen.line(&page(screen, &answer.view()?))?;
+    Ok(Exit::Ok)
+}
+
+fn page(screen: Screen, queue: &QueueView) -> String {
+    let counts = queue.counts;
+    let mut page = format!(
+        "{} queued, {} running of {} at once; last 24 h: {} done, {} failed, {} cancelled\n",
+        counts.queued, counts.running, queue.max_concurrency, counts.done, counts.failed, counts.cancelled
+    );
+    if queue.paused {
+        page += &format!(
+            "{}: `orch queue resume` starts agents again\n",
+            screen.tone(Tone::Waiting, "paused")
+        );
+    }
+    let ended = |job: &&JobView| !queue.live.iter().any(|live| live.id == job.id);
+    let ended: Vec<_> = queue.recent.iter().filter(ended).cloned().collect();
+    for (title, jobs) in [("Live", &queue.live), ("Before", &ended)] {
+        if !jobs.is_empty() {
+            let table = screen.table(&JOB_HEADER, jobs.iter().map(job_row).collect());
+            page += &format!("\n{}\n{table}\n", screen.bold(title));
+        }
+    }
+    page
+}

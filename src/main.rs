@@ -1,0 +1,15 @@
+//! Parses the command line, hands over, returns the exit code.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A shim costs a run its memory for hours: it goes before any runtime, logger or parser exists.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().as_deref() == Some(OsStr::new("shim")) {
+        let run_dir = args.next().unwrap_or_default();
+        return orch::process::shim::main(Path::new(&run_dir));
+    }
+    orch::cli::main(orch::app::serve)
+}
