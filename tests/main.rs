@@ -1,6 +1,7 @@
 //! One test binary: a folder per promise.
 
 mod agents;
+mod bad_input;
 mod cli;
 mod demo;
 mod engine;
@@ -10,3 +11,5 @@ mod process;
 mod settings;
 mod store;
 mod supervision;
+mod support;
+mod walk;

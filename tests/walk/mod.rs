@@ -1,0 +1,16 @@
+//! One task walks from created to done: the real service, the real command line, real repositories.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agents_that_fail;
+mod crashes;
+mod default_pipeline;
+mod demo;
+mod gates;
+mod logs;
+mod merges;
+mod operator;
+mod own_pipeline;
+mod questions;
+mod stopped;
+mod ten_tasks;
