@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::{LaunchSpec, ProcessError, ProcessWatch, RunState, files, launch, look, stop};
+use super::{LaunchSpec, ProcessError, ProcessWatch, files, launch, stop};
 use crate::domain::run::{ExitRecord, ProcessIdentity};
 
 /// A command to run.
@@ -39,6 +39,22 @@ pub struct CheckResult {
     pub output_tail: String,
 }
 
+/// How long a shim that was just started may take to say who it is.
+const STARTING: Duration = Duration::from_secs(10);
+
+/// The shim of a launch that somebody else made; none when its exit is recorded already.
+async fn said_by_shim(run_dir: &Path) -> Result<Option<ProcessIdentity>, ProcessError> {
+    loop {
+        if let Some(record) = files::read_shim(run_dir)? {
+            return Ok(Some(record.shim));
+        }
+        if files::read_exit(run_dir)?.is_some() {
+            return Ok(None);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Runs a command and returns its exit. Dropping the future stops it.
 ///
 /// The same command in the same run directory runs once: a call after a crash of the service goes on watching, or
@@ -49,14 +65,9 @@ pub async fn run(orch_exe: &Path, check: &CheckSpec) -> Result<CheckResult, Proc
     let shim = match launch(run_dir, orch_exe, &spec) {
         Ok(launched) => Some(launched.identity),
         Err(ProcessError::AlreadyLaunched { .. }) if files::read_launch(run_dir)?.as_ref() == Some(&spec) => {
-            match look(run_dir, None)? {
-                RunState::Running(shim) => Some(shim),
-                RunState::Ended(_) | RunState::Lost(_) | RunState::Elsewhere(_) => None,
-                RunState::NotLaunched => {
-                    let run_dir = run_dir.clone();
-                    return Err(ProcessError::AlreadyLaunched { run_dir });
-                }
-            }
+            // A shim that starts says who it is within milliseconds; until then there is nothing to watch.
+            let said = tokio::time::timeout(STARTING, said_by_shim(run_dir)).await;
+            said.unwrap_or(Ok(None))?
         }
         Err(error) => return Err(error),
     };
