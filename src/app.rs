@@ -11,7 +11,6 @@ use slog_scope::{info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::actors::queue::StopClaiming;
 use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
 use crate::actors::{AddressBook, hints, now};
 use crate::agents::Presets;
@@ -188,7 +187,7 @@ async fn wait_for_stop() -> anyhow::Result<()> {
 
 /// What happens to running work: left under its shims, waited for, or stopped with its work kept.
 async fn stop_work(engine: &Engine, book: &AddressBook, mode: ShutdownMode) {
-    book.queue.do_send(StopClaiming);
+    book.stop_claiming();
     let agent = &engine.settings().agent;
     let patience = match mode {
         ShutdownMode::Leave => return,

@@ -14,8 +14,8 @@ pub async fn forward(mut hints: UnboundedReceiver<Hint>, book: AddressBook) {
         match hint {
             Hint::Jobs => book.queue.do_send(QueueJobs),
             Hint::Outbox => book.notifier.do_send(Deliver),
-            Hint::Stop(job) => {
-                if let Some(monitor) = book.monitor_of(job) {
+            Hint::Stop(claim) => {
+                if let Some(monitor) = book.monitor_of(claim) {
                     monitor.do_send(TakenAway);
                 }
             }

@@ -7,11 +7,12 @@ pub mod notifier;
 pub mod queue;
 pub mod supervisor;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::*;
 
-use crate::domain::id::JobId;
+use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 
@@ -25,7 +26,7 @@ pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
-type Monitors = Vec<(JobId, Child<AgentMonitorActor>)>;
+type Monitors = Vec<(Claim, Child<AgentMonitorActor>)>;
 
 /// The address book: who can be told something.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ pub struct AddressBook {
     /// Delivers the outbox.
     pub notifier: Child<NotifierActor>,
     monitors: Arc<Mutex<Monitors>>,
+    closing: Arc<AtomicBool>,
 }
 
 impl AddressBook {
@@ -50,6 +52,7 @@ impl AddressBook {
             queue: Child::named("queue"),
             notifier: Child::named("notifier"),
             monitors: Arc::default(),
+            closing: Arc::default(),
         }
     }
 
@@ -70,11 +73,20 @@ impl AddressBook {
             })
     }
 
-    /// The monitor of a job that runs, if it has one.
-    pub fn monitor_of(&self, job: JobId) -> Option<Child<AgentMonitorActor>> {
+    /// Nothing is claimed from now on: the service is about to stop. Holds for every later incarnation of the queue.
+    pub fn stop_claiming(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn claims(&self) -> bool {
+        !self.closing.load(Ordering::Acquire)
+    }
+
+    /// The monitor of a claim, if it has one.
+    pub fn monitor_of(&self, claim: Claim) -> Option<Child<AgentMonitorActor>> {
         self.monitors()
             .iter()
-            .find(|(id, _)| *id == job)
+            .find(|(watched, _)| *watched == claim)
             .map(|(_, child)| child.clone())
     }
 

@@ -3,7 +3,6 @@
 use actix::prelude::*;
 use slog_scope::{error, info, warn};
 
-use crate::domain::id::JobId;
 use crate::domain::job::Claim;
 use crate::engine::EngineError;
 use crate::engine::run::{self, Driven};
@@ -46,13 +45,13 @@ pub fn start(book: &AddressBook, claim: Claim) -> Result<(), SuperviseError> {
             claim,
             work: None,
         })?;
-    book.monitors().push((claim.job, child));
+    book.monitors().push((claim, child));
     Ok(())
 }
 
 /// Takes a monitor that is over out of the address book.
-pub(super) fn forget(book: &AddressBook, job: JobId) {
-    book.monitors().retain(|(id, _)| *id != job);
+pub(super) fn forget(book: &AddressBook, claim: Claim) {
+    book.monitors().retain(|(watched, _)| *watched != claim);
 }
 
 impl AgentMonitorActor {
@@ -60,7 +59,7 @@ impl AgentMonitorActor {
         match driven {
             Ok(driven) => {
                 info!("job is over"; "job" => self.claim.job.0, "how" => format!("{driven:?}"));
-                forget(&self.book, self.claim.job);
+                forget(&self.book, self.claim);
                 self.book.queue.do_send(QueueJobs);
                 self.life.finish(ctx);
             }

@@ -19,11 +19,6 @@ use super::{AddressBook, now};
 #[rtype(result = "()")]
 pub struct QueueJobs;
 
-/// Stop claiming: the service is about to stop.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct StopClaiming;
-
 /// The queue.
 pub struct QueueActor {
     _life: Incarnation,
@@ -31,7 +26,9 @@ pub struct QueueActor {
     /// A claim is under way; another wish was heard meanwhile.
     claiming: bool,
     again: bool,
-    closed: bool,
+    /// A look for running jobs without a monitor is under way.
+    adopting: bool,
+    sweeping: bool,
     timer: Option<SpawnHandle>,
 }
 
@@ -42,13 +39,15 @@ impl QueueActor {
             book,
             claiming: false,
             again: false,
-            closed: false,
+            adopting: false,
+            sweeping: false,
             timer: None,
         }
     }
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
-        if self.closed {
+        // What is left of the last boot comes first.
+        if !self.book.claims() || !self.book.engine.recovered() {
             return;
         }
         if self.claiming {
@@ -102,26 +101,49 @@ impl QueueActor {
 
     /// Jobs that run without a monitor: after a restart of the service, or of this actor between claim and start.
     fn adopt(&mut self, ctx: &mut Context<Self>) {
+        if self.adopting {
+            return;
+        }
+        self.adopting = true;
         let engine = self.book.engine.clone();
-        let recover = async move { recover::recover(&engine).await };
-        ctx.wait(recover.into_actor(self).map(|found, actor, ctx| {
+        let running = async move { recover::running(&engine).await };
+        ctx.spawn(running.into_actor(self).map(|found, actor, ctx| {
+            actor.adopting = false;
             match found {
                 Ok(found) => {
                     for (id, why) in found.broken {
                         error!("row {} cannot be read: {}", id, why);
                     }
-                    for trouble in found.trouble {
-                        warn!("not cleaned up: {}", trouble);
-                    }
                     found
                         .jobs
                         .iter()
-                        .filter(|j| actor.book.monitor_of(j.id).is_none())
+                        .filter(|j| actor.book.monitor_of(run::claim_of(j)).is_none())
                         .for_each(|j| actor.watch(j));
                 }
                 Err(e) => warn!("looking for running jobs failed: {}", e),
             }
             actor.claim(ctx);
+            actor.sweep(ctx);
+        }));
+    }
+
+    /// Cleaning up after what is over may take long; claims go on meanwhile.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if self.sweeping {
+            return;
+        }
+        self.sweeping = true;
+        let engine = self.book.engine.clone();
+        let sweep = async move { recover::sweep(&engine).await };
+        ctx.spawn(sweep.into_actor(self).map(|swept, actor, _| {
+            actor.sweeping = false;
+            match swept {
+                Ok(swept) => swept
+                    .trouble
+                    .iter()
+                    .for_each(|what| warn!("not cleaned up, tried again at the next tick: {}", what)),
+                Err(e) => warn!("cleaning up failed, tried again at the next tick: {}", e),
+            }
         }));
     }
 }
@@ -143,18 +165,11 @@ impl Handler<QueueJobs> for QueueActor {
     }
 }
 
-impl Handler<StopClaiming> for QueueActor {
-    type Result = ();
-    fn handle(&mut self, _: StopClaiming, _: &mut Self::Context) {
-        self.closed = true;
-    }
-}
-
 /// Gives a job whose monitor died once too often to the engine to be settled.
 pub(super) fn give_up(book: &AddressBook, claim: crate::domain::job::Claim, why: String) {
     let book = book.clone();
     actix_rt::spawn(async move {
-        monitor::forget(&book, claim.job);
+        monitor::forget(&book, claim);
         if let Err(e) = run::give_up(&book.engine, claim, &why).await {
             error!(
                 "job {} could not be settled, the next tick tries again: {}",

@@ -142,7 +142,7 @@ pub struct Job {
 }
 
 /// Proof that a job was claimed: what every later write about that claim is guarded by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Claim {
     /// The job.
     pub job: JobId,

@@ -12,7 +12,7 @@ use crate::domain::job::Claim;
 use crate::domain::run::{ExitRecord, StopCause};
 use crate::process::check::{CheckResult, CheckSpec};
 use crate::process::{self, RunState};
-use crate::store::jobs;
+use crate::store::{StoreError, jobs};
 
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
@@ -190,36 +190,42 @@ pub(super) async fn sweep(
     Ok(())
 }
 
-/// At a start: the same for all claims that no job runs under. What was being made when its run was taken away is in
-/// no run's care.
+/// The same for all claims that no job runs under. What was being made when its run was taken away is in no run's
+/// care. A folder that is made meanwhile is not in the list, and a claim that is over never comes back.
 ///
 /// # Errors
-/// The database's. What cannot be removed is left to the next start.
-pub(super) async fn sweep_left_over(
-    engine: &Engine,
-    running: &BTreeSet<(JobId, i64)>,
-) -> Result<(), EngineError> {
+/// The database's. What could not be removed is told, and left to the next time.
+pub(super) async fn sweep_left_over(engine: &Engine) -> Result<Vec<String>, EngineError> {
     let (scratch, runs) = (scratch_dir(engine), checks_dir(engine));
     let found =
         blocking(move || Ok::<_, EngineError>([below(&scratch, ""), below(&runs, "")].concat())).await?;
-    let claims: BTreeSet<(JobId, i64)> = found.iter().filter_map(|path| claim_in(path)).collect();
-    for &(job, epoch) in claims.difference(running) {
-        let row = engine.store().read(move |tx| jobs::by_id(tx, job)).await?;
-        if let Some(project) = row.and_then(|j| engine.project(j.project_id).ok()) {
-            let claim = Claim {
-                job,
-                epoch: ClaimEpoch(epoch),
-            };
-            drop(sweep(engine, &project, claim).await);
+    let claims: BTreeSet<Claim> = found.iter().filter_map(|path| claim_in(path)).collect();
+    let mut trouble = Vec::new();
+    for claim in claims {
+        let (live, row) = engine
+            .store()
+            .read(move |tx| Ok::<_, StoreError>((jobs::holds(tx, claim)?, jobs::by_id(tx, claim.job)?)))
+            .await?;
+        let project = row.and_then(|j| engine.project(j.project_id).ok());
+        if let Some(project) = project.filter(|_| !live)
+            && let Err(e) = sweep(engine, &project, claim).await
+        {
+            trouble.push(format!(
+                "checks of job {} (claim {}): {e}",
+                claim.job, claim.epoch
+            ));
         }
     }
-    Ok(())
+    Ok(trouble)
 }
 
 /// The claim in the name of a check's folder.
-fn claim_in(path: &Path) -> Option<(JobId, i64)> {
+fn claim_in(path: &Path) -> Option<Claim> {
     let mut parts = path.file_name()?.to_str()?.splitn(3, '-').map(str::parse);
-    Some((JobId(parts.next()?.ok()?), parts.next()?.ok()?))
+    Some(Claim {
+        job: JobId(parts.next()?.ok()?),
+        epoch: ClaimEpoch(parts.next()?.ok()?),
+    })
 }
 
 fn below(dir: &Path, prefix: &str) -> Vec<PathBuf> {

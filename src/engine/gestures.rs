@@ -10,6 +10,7 @@ use crate::store::gestures::NewGesture;
 use crate::store::intents::{IntentKind, NewIntent};
 use crate::store::{Conn, gestures, intents, jobs, tasks};
 
+use super::run::claim_of;
 use super::transition::{self, Abort, Briefing, Setting};
 use super::views::{GestureView, MakeGesture};
 use super::{Engine, EngineError, Hint, present, queries};
@@ -59,7 +60,7 @@ pub async fn apply(
         })
         .await?;
     if let Some(job) = &applied.stopped {
-        engine.hint(Hint::Stop(job.id));
+        engine.hint(Hint::Stop(claim_of(job)));
     }
     engine.committed();
     Ok(GestureView {
@@ -90,7 +91,7 @@ async fn cancel_unplaced(
     });
     let (task, stopped, applied) = write.await?;
     if let Some(job) = stopped {
-        engine.hint(Hint::Stop(job.id));
+        engine.hint(Hint::Stop(claim_of(&job)));
     }
     engine.committed();
     Ok(GestureView {

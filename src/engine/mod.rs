@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::agents::Presets;
-use crate::domain::id::{InstanceId, JobId, ProjectId, ProjectName};
+use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::git::GitError;
@@ -45,7 +45,7 @@ pub enum Hint {
     /// A job became claimable.
     Jobs,
     /// A claimed job was taken away from its monitor: stop what runs.
-    Stop(JobId),
+    Stop(Claim),
     /// The outbox has rows to deliver.
     Outbox,
 }
@@ -155,12 +155,17 @@ impl Engine {
         }
     }
 
+    /// True once what the last boot left behind was looked at.
+    pub fn recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
+    }
+
     /// True once recovery has finished and the database answers.
     ///
     /// # Errors
     /// What is not ready yet.
     pub async fn ready(&self) -> Result<(), String> {
-        if !self.recovered.load(Ordering::Acquire) {
+        if !self.recovered() {
             return Err("recovery has not finished".into());
         }
         let answer = self

@@ -9,6 +9,7 @@ use crate::store::{Guarded, StoreError, flags, tasks};
 
 use super::queries;
 use super::queue::PAUSED;
+use super::run::claim_of;
 use super::transition::{self, Abort, Briefing, Setting};
 use super::views::JobView;
 use super::{Engine, EngineError, Hint};
@@ -30,9 +31,9 @@ pub async fn cancel_job(
     let wrote = engine
         .store()
         .write(move |tx| {
-            if !jobs::cancel(tx, JobId(id), &reason, now)?.is_won() {
+            let Guarded::Won(before) = jobs::cancel(tx, JobId(id), &reason, now)? else {
                 return Err(Abort::Lost);
-            }
+            };
             let task = tasks::by_id(tx, job.task_id)?.ok_or(Abort::Lost)?;
             let why = format!("job {id} was cancelled: {reason}");
             let b = Briefing {
@@ -41,19 +42,19 @@ pub async fn cancel_job(
                 ..Briefing::default()
             };
             transition::block(tx, &s, &task, &why, &b)?;
-            Ok(())
+            Ok(before)
         })
         .await;
-    match wrote {
-        Ok(()) => {}
+    let before = match wrote {
+        Ok(before) => before,
         Err(Abort::Lost) => {
             return Err(EngineError::Conflict {
                 what: format!("job {id} is already finished"),
             });
         }
         Err(e) => return Err(e.into()),
-    }
-    engine.hint(Hint::Stop(JobId(id)));
+    };
+    engine.hint(Hint::Stop(claim_of(&before)));
     engine.committed();
     queries::job(engine, id).await
 }

@@ -1,37 +1,41 @@
-//! What a start finds: jobs that ran when the last boot ended, and runs that were never cleaned up.
+//! What a boot left behind: jobs that ran when it ended, and runs and checks that were never cleaned up.
 //! Adopts, never restarts: what the shims went on with is watched on.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use crate::domain::id::JobId;
 use crate::domain::job::{Claim, Job, JobStatus};
 use crate::store::{StoreError, jobs, runs};
 
-use super::run::{abandon, claim_of};
+use super::run::abandon;
 use super::{Engine, EngineError, check};
 
 /// What there is to go on with.
 #[derive(Clone, Debug, Default)]
-pub struct Recovery {
+pub struct Found {
     /// Running jobs of this node: each needs a monitor.
     pub jobs: Vec<Job>,
     /// Rows that could not be read, with the reason.
     pub broken: Vec<(i64, String)>,
-    /// Runs that were cleaned up, and what could not be.
-    pub swept: usize,
-    /// What could not be cleaned up now; tried again at the next start.
+}
+
+/// What was cleaned up.
+#[derive(Clone, Debug, Default)]
+pub struct Swept {
+    /// Runs that were.
+    pub runs: usize,
+    /// What could not be; tried again the next time.
     pub trouble: Vec<String>,
 }
 
 const PAGE: usize = 200;
 
-/// Lists the running jobs of this node and cleans up runs whose claim is over. May be called again at any time.
+/// Lists the running jobs of this node. May be called again at any time.
 ///
 /// # Errors
 /// The database's.
-pub async fn recover(engine: &Engine) -> Result<Recovery, EngineError> {
-    let mut found = Recovery::default();
+pub async fn running(engine: &Engine) -> Result<Found, EngineError> {
+    let mut found = Found::default();
     let mut after: Option<JobId> = None;
     loop {
         let page = engine
@@ -46,56 +50,50 @@ pub async fn recover(engine: &Engine) -> Result<Recovery, EngineError> {
             .jobs
             .extend(page.rows.into_iter().filter(|j| j.node.as_ref() == Some(node)));
     }
-    let running = running(&found);
-    for claim in left_over(engine, &mut found, &running).await? {
-        match abandon(engine, claim).await {
-            Ok(()) => found.swept += 1,
-            Err(e) => found
-                .trouble
-                .push(format!("run of job {} (claim {}): {e}", claim.job, claim.epoch)),
-        }
-    }
-    // Only before the first claim: one made meanwhile would be taken for one that is over.
-    if !engine.recovered.load(Ordering::Acquire) {
-        check::sweep_left_over(engine, &running).await?;
-    }
     engine.recovered.store(true, Ordering::Release);
     Ok(found)
 }
 
-fn running(found: &Recovery) -> BTreeSet<(JobId, i64)> {
-    found.jobs.iter().map(|j| (j.id, claim_of(j).epoch.0)).collect()
+/// Cleans up runs and checks whose claim is over. May be called again at any time, while others claim and work.
+///
+/// # Errors
+/// The database's.
+pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
+    let mut swept = Swept::default();
+    let (over, broken) = left_over(engine).await?;
+    for (id, why) in broken {
+        swept.trouble.push(format!("run {id} cannot be read: {why}"));
+    }
+    for claim in over {
+        match abandon(engine, claim).await {
+            Ok(()) => swept.runs += 1,
+            Err(e) => {
+                let what = format!("run of job {} (claim {}): {e}", claim.job, claim.epoch);
+                swept.trouble.push(what);
+            }
+        }
+    }
+    swept.trouble.extend(check::sweep_left_over(engine).await?);
+    Ok(swept)
 }
 
+type Broken = Vec<(i64, String)>;
+
 /// Open runs whose job does not run under their claim any more.
-async fn left_over(
-    engine: &Engine,
-    found: &mut Recovery,
-    running: &BTreeSet<(JobId, i64)>,
-) -> Result<Vec<Claim>, EngineError> {
-    let open = engine
-        .store()
-        .read(|tx| {
-            let open = runs::open(tx)?;
-            let mut rows = Vec::with_capacity(open.rows.len());
-            for run in open.rows {
-                let job = jobs::by_id(tx, run.job_id)?;
-                let ended =
-                    job.is_none_or(|j| j.status != JobStatus::Running || j.claim_epoch != run.claim_epoch);
-                rows.push((run, ended));
+async fn left_over(engine: &Engine) -> Result<(Vec<Claim>, Broken), EngineError> {
+    let read = engine.store().read(|tx| {
+        let open = runs::open(tx)?;
+        let mut over = Vec::new();
+        for run in open.rows {
+            let job = jobs::by_id(tx, run.job_id)?;
+            if job.is_none_or(|j| j.status != JobStatus::Running || j.claim_epoch != run.claim_epoch) {
+                over.push(Claim {
+                    job: run.job_id,
+                    epoch: run.claim_epoch,
+                });
             }
-            Ok::<_, StoreError>((rows, open.broken))
-        })
-        .await?;
-    found.broken.extend(open.1);
-    let over = open
-        .0
-        .into_iter()
-        .filter(|(run, ended)| *ended && !running.contains(&(run.job_id, run.claim_epoch.0)));
-    Ok(over
-        .map(|(run, _)| Claim {
-            job: run.job_id,
-            epoch: run.claim_epoch,
-        })
-        .collect())
+        }
+        Ok::<_, StoreError>((over, open.broken))
+    });
+    Ok(read.await?)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use orch::domain::job::JobStatus;
 use orch::domain::run::RunStep;
-use orch::engine::operate;
 use orch::engine::run::Driven;
+use orch::engine::{operate, recover};
 
 use super::house::{CONFIRMED, House, Plan, SHORT};
 
@@ -189,8 +189,8 @@ async fn work_that_could_not_be_kept_now_stays_in_its_worktree_until_it_can() {
     assert!(drive.end().await.is_err());
     assert_eq!(house.job(claim).await.status, JobStatus::Queued);
     std::fs::remove_file(clone.join("refs/orch")).unwrap();
-    let found = orch::engine::recover::recover(&house.engine).await.unwrap();
-    assert_eq!((found.swept, found.trouble.len()), (1, 0));
+    let swept = recover::sweep(&house.engine).await.unwrap();
+    assert_eq!((swept.runs, swept.trouble.len()), (1, 0));
     assert_eq!(house.kept(&house.wip()[0], "half.txt").as_deref(), Some("half\n"));
     assert_eq!(house.leftovers(), [""; 0]);
 }

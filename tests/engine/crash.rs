@@ -2,7 +2,7 @@
 
 use orch::domain::id::TaskId;
 use orch::domain::run::RunStep;
-use orch::engine::recover::recover;
+use orch::engine::recover;
 use orch::engine::run::{Driven, claim_of};
 
 use super::house::{House, Plan, SHORT};
@@ -53,8 +53,10 @@ async fn undisturbed() -> String {
 /// The next start: what ran is driven on, and then all the rest.
 async fn resume(house: &mut House) {
     house.restart().await;
-    let found = recover(&house.engine).await.unwrap();
-    assert_eq!((found.broken.len(), found.trouble.len()), (0, 0), "{found:?}");
+    let found = recover::running(&house.engine).await.unwrap();
+    assert_eq!(found.broken, []);
+    let swept = recover::sweep(&house.engine).await.unwrap();
+    assert_eq!(swept.trouble, [""; 0]);
     for job in &found.jobs {
         assert_eq!(house.drive(claim_of(job)).await, Driven::Over);
     }

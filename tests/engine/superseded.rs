@@ -5,6 +5,7 @@ use std::time::Duration;
 use orch::domain::id::TaskId;
 use orch::domain::job::JobStatus;
 use orch::domain::run::RunStep;
+use orch::engine::recover;
 use orch::engine::run::Driven;
 
 use super::house::House;
@@ -269,8 +270,10 @@ async fn a_live_agent_within_its_time_is_never_touched() {
     for _ in 0..3 {
         house.later(Duration::from_secs(3600));
         house.restart().await;
-        let found = orch::engine::recover::recover(&house.engine).await.unwrap();
-        assert_eq!((found.jobs.len(), found.swept, found.trouble.len()), (1, 0, 0));
+        let found = recover::running(&house.engine).await.unwrap();
+        assert_eq!((found.jobs.len(), found.broken.len()), (1, 0));
+        let swept = recover::sweep(&house.engine).await.unwrap();
+        assert_eq!((swept.runs, swept.trouble.len()), (0, 0));
         assert_eq!(house.claim().await, []);
         orch::engine::run::abandon(&house.engine, claim).await.unwrap();
         let mut next = house.driving(claim);

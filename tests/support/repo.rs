@@ -149,7 +149,9 @@ fn command(dir: &Path, args: &[&str]) -> Command {
         .arg(dir)
         .args(args)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        // What a hook of a test knows a person by.
+        .env("BY_A_PERSON", "yes");
     command
 }
 

@@ -99,19 +99,23 @@ echo x >"$ORCH_WORK_ITEM.txt"; commit it
     assert!(service.runs(&id)[0].wip_ref.is_some());
 }
 
-/// A hook of a bare repository that holds back what comes to a branch while `hold.<word>` is there.
+/// A hook of a bare repository that holds back what Orch brings to a branch while `hold.<word>` is there, and refuses
+/// it while `refuse.<word>` is. What a person brings passes.
 fn hold_back(repo: &Repo, out: &Path) {
     let out = out.display();
     let hook = format!(
         r#"#!/bin/sh
+[ -z "$BY_A_PERSON" ] || exit 0
 word=other
 while read -r old new ref; do
     case "$ref" in refs/heads/main) word=main ;; refs/heads/*) word=branch ;; esac
+    [ $word != main ] || [ "$old" = "$(git rev-parse refs/heads/main)" ] || exit 1
 done
-[ -e "{out}/hold.$word" ] || exit 0
-echo $$ >"{out}/at.$word.new"; mv "{out}/at.$word.new" "{out}/at.$word"
-while [ -e "{out}/hold.$word" ]; do sleep 0.02; done
-[ ! -e "{out}/refuse" ]
+if [ -e "{out}/hold.$word" ]; then
+    echo $$ >"{out}/at.$word.new"; mv "{out}/at.$word.new" "{out}/at.$word"
+    while [ -e "{out}/hold.$word" ]; do sleep 0.02; done
+fi
+[ ! -e "{out}/refuse.$word" ]
 "#
     );
     let path = repo.path.join("hooks/pre-receive");
@@ -135,12 +139,12 @@ fn killed_in_a_push(word: &str, arrives: bool) {
     });
     service.kill9();
     if !arrives {
-        service.tell("refuse");
+        service.tell(&format!("refuse.{word}"));
     }
     fs::remove_file(service.out().join(format!("hold.{word}"))).unwrap();
     // The push is nobody's child any more; it ends by itself.
     wait_until("nothing works on it", || service.processes().is_empty());
-    fs::remove_file(service.out().join("refuse")).ok();
+    fs::remove_file(service.out().join(format!("refuse.{word}"))).ok();
     if word == "main" {
         assert_eq!(repo.sha("main") != before, arrives);
     }
@@ -181,7 +185,7 @@ fn killed_while_it_merges_what_an_earlier_try_was_not_about() {
     hold_back(&repo, &service.out());
     service.start();
     // The first try is refused; then main moves, so that another commit is merged than the one first meant.
-    service.tell("refuse");
+    service.tell("refuse.main");
     service.tell("hold.main");
     let id = service.add("Write it");
     let at_main = service.out().join("at.main");
@@ -193,10 +197,10 @@ fn killed_while_it_merges_what_an_earlier_try_was_not_about() {
             .iter()
             .any(|j| j.kind == "deploy-finalizer" && j.error.is_some())
     });
-    fs::remove_file(service.out().join("refuse")).unwrap();
     let moved = repo.commit(&[("other.txt", "by a person\n")], "Something else");
-    fs::remove_file(&at_main).ok();
+    fs::remove_file(&at_main).unwrap();
     service.tell("hold.main");
+    fs::remove_file(service.out().join("refuse.main")).unwrap();
     wait_until("another try is under way", || at_main.exists());
     service.kill9();
     fs::remove_file(service.out().join("hold.main")).unwrap();
