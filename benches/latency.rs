@@ -95,8 +95,12 @@ fn main() -> Result<()> {
     let mut words = listen(&home)?;
     let load = load();
     let measured = measure(&home, &mut words, tasks.unwrap_or(TASKS));
-    let (first, next) = actix_rt::System::new().block_on(measured)?;
-    let (made, ended) = by_hand(&home, &mut words, first.len())?;
+    let Measured {
+        first,
+        next,
+        made,
+        ended,
+    } = actix_rt::System::new().block_on(measured)?;
     println!(
         "{} tasks of {} stages, {FILES} files, agents of {WORK} s; load {load} before, {} after",
         first.len(),
@@ -261,8 +265,8 @@ echo "start $ORCH_STAGE" >@PIPE@
 case $ORCH_STAGE in
 architecture) mkdir -p "$ORCH_ARTIFACTS_DIR/06-adr"; echo decided >"$ORCH_ARTIFACTS_DIR/06-adr/ADR-1.md" ;;
 development) echo "$ORCH_WORK_ITEM" >>src/7/file_150.txt ;;
-review) printf -- '---\nverdict: APPROVED\n---\n' >"$ORCH_ARTIFACTS_DIR/12-review.md" ;;
-testing) printf -- '---\nresult: PASS\n---\n' >"$ORCH_ARTIFACTS_DIR/13-test-report.md" ;;
+review) mkdir -p "$ORCH_ARTIFACTS_DIR"; printf -- '---\nverdict: APPROVED\n---\n' >"$ORCH_ARTIFACTS_DIR/12-review.md" ;;
+testing) mkdir -p "$ORCH_ARTIFACTS_DIR"; printf -- '---\nresult: PASS\n---\n' >"$ORCH_ARTIFACTS_DIR/13-test-report.md" ;;
 esac
 sleep @WORK@
 echo "end $ORCH_STAGE" >@PIPE@
@@ -373,21 +377,24 @@ impl Service {
     }
 }
 
-/// Spans from the request to the first agent, and from agent to agent.
-async fn measure(home: &Home, words: &mut Words, tasks: usize) -> Result<(Vec<Span>, Vec<Span>)> {
+/// Spans from the request to the first agent, and from agent to agent; the same by hand.
+struct Measured {
+    first: Vec<Span>,
+    next: Vec<Span>,
+    made: Vec<f64>,
+    ended: Vec<f64>,
+}
+
+async fn measure(home: &Home, words: &mut Words, tasks: usize) -> Result<Measured> {
     let service = Service::start(home).await?;
     let measured = drive(home, words, &service, tasks).await;
     service.stop().await;
     measured
 }
 
-async fn drive(
-    home: &Home,
-    words: &mut Words,
-    service: &Service,
-    tasks: usize,
-) -> Result<(Vec<Span>, Vec<Span>)> {
+async fn drive(home: &Home, words: &mut Words, service: &Service, tasks: usize) -> Result<Measured> {
     let (mut first, mut next) = (Vec::new(), Vec::new());
+    let mut by_hand = ByHand::make(home)?;
     for n in 0..WARM_UP + tasks {
         service.rest().await?;
         let new = AddTask {
@@ -404,77 +411,99 @@ async fn drive(
             }
             before = service.word(words, "end", stage, &task).await?;
         }
+        service.rest().await?;
+        by_hand.round(words, n).await?;
     }
-    Ok((first, next))
+    let ByHand { made, ended, .. } = by_hand;
+    Ok(Measured {
+        first,
+        next,
+        made,
+        ended,
+    })
 }
 
-/// The same with git alone: what nobody can save who makes a worktree per agent when it is wanted.
-fn by_hand(home: &Home, words: &mut Words, times: usize) -> Result<(Vec<f64>, Vec<f64>)> {
-    let root = home.folder.path();
-    let git = |at: &Path, args: &[&str]| run(Command::new("git").current_dir(at).args(args));
-    git(root, &["clone", "--quiet", "--bare", "origin", "by-hand.git"])?;
-    let bare = root.join("by-hand.git");
-    let add = |name: &str, head: &str| {
-        let path = root.join(name);
-        git(
-            &bare,
-            &[
-                "worktree",
-                "add",
-                "--quiet",
-                "--detach",
-                &path.display().to_string(),
-                head,
-            ],
-        )?;
-        anyhow::Ok(path)
-    };
-    let agent = |stage: &str, at: &Path| {
+/// The same with git alone: what nobody can save who makes a worktree per agent when it is wanted. One round after each
+/// task, so that both meet the same disk.
+struct ByHand<'a> {
+    home: &'a Home,
+    bare: PathBuf,
+    made: Vec<f64>,
+    ended: Vec<f64>,
+}
+
+impl<'a> ByHand<'a> {
+    fn make(home: &'a Home) -> Result<Self> {
+        let root = home.folder.path();
+        git_at(root, &["clone", "--quiet", "--bare", "origin", "by-hand.git"])?;
+        Ok(Self {
+            home,
+            bare: root.join("by-hand.git"),
+            made: Vec::new(),
+            ended: Vec::new(),
+        })
+    }
+
+    fn add(&self, name: &str, head: &str) -> Result<PathBuf> {
+        let path = self.home.folder.path().join(name);
+        let at = path.display().to_string();
+        git_at(&self.bare, &["worktree", "add", "--quiet", "--detach", &at, head])?;
+        Ok(path)
+    }
+
+    fn agent(&self, stage: &str, at: &Path) -> Result<std::process::Child> {
         let mut sh = Command::new("sh");
-        sh.arg(&home.script)
+        sh.arg(&self.home.script)
             .current_dir(at)
             .env("ORCH_STAGE", stage)
             .env("ORCH_ARTIFACTS_DIR", "docs");
-        sh.stdin(Stdio::null()).spawn()
-    };
-    let (mut made, mut ended) = (Vec::new(), Vec::new());
-    for n in 0..times {
+        Ok(sh.stdin(Stdio::null()).spawn()?)
+    }
+
+    async fn round(&mut self, words: &mut Words, n: usize) -> Result<()> {
         let (branch, first, second) = (
             format!("by-hand/{n}"),
             format!("first-{n}"),
             format!("second-{n}"),
         );
         let began = Instant::now();
-        git(
-            &bare,
+        git_at(
+            &self.bare,
             &["push", "--quiet", "origin", &format!("main:refs/heads/{branch}")],
         )?;
-        let path = add(&first, "main")?;
-        let mut one = agent("development", &path)?;
-        made.push(ms(heard(words)?.at - began));
+        let path = self.add(&first, "main")?;
+        let mut one = self.agent("development", &path)?;
+        self.made.push(ms(heard(words).await?.at - began));
         one.wait()?;
-        let began = heard(words)?.at;
-        git(&path, &["add", "--all"])?;
+        let began = heard(words).await?.at;
+        git_at(&path, &["add", "--all"])?;
         let author = ["-c", "user.name=x", "-c", "user.email=x@localhost"];
-        git(
+        git_at(
             &path,
             &[&author[..], &["commit", "--quiet", "--message=x"]].concat(),
         )?;
-        git(
+        git_at(
             &path,
             &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{branch}")],
         )?;
-        let head = fs::read_to_string(bare.join(format!("worktrees/{first}/HEAD")))?;
-        let mut two = agent("review", &add(&second, head.trim())?)?;
-        ended.push(ms(heard(words)?.at - began));
+        let head = fs::read_to_string(self.bare.join(format!("worktrees/{first}/HEAD")))?;
+        let mut two = self.agent("review", &self.add(&second, head.trim())?)?;
+        self.ended.push(ms(heard(words).await?.at - began));
         two.wait()?;
-        heard(words)?;
+        heard(words).await?;
+        for name in [first, second] {
+            fs::remove_dir_all(self.home.folder.path().join(name))?;
+        }
+        Ok(())
     }
-    Ok((made, ended))
 }
 
-fn heard(words: &mut Words) -> Result<Moment> {
-    Ok(words.blocking_recv().context("no more words")?.at)
+async fn heard(words: &mut Words) -> Result<Moment> {
+    Ok(words.recv().await.context("no more words")?.at)
+}
+
+fn git_at(at: &Path, args: &[&str]) -> Result<()> {
+    run(Command::new("git").current_dir(at).args(args))
 }
 
 fn run(command: &mut Command) -> Result<()> {

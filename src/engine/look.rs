@@ -169,14 +169,10 @@ fn see(
 ) -> Result<Seen, EngineError> {
     let repo = project.repository()?;
     let main = &project.config.main;
-    let head = match head {
-        Some(head) => head,
-        None => {
-            repo.fetch()?;
-            remote_head(&repo, &task.branch)?
-        }
+    let (head, tip) = match head {
+        Some(head) => (head, tip(&repo, main)?),
+        None => heads(&repo, &task.branch, main)?,
     };
-    let tip = remote_head(&repo, main)?;
     let mut objects = repo.objects()?;
     let (code_tree, main_tree) = (objects.code_tree(&head)?, objects.code_tree(&tip)?);
     let patch = gates.iter().any(|g| {
@@ -226,11 +222,27 @@ pub fn artifacts_dir(task: &Task) -> String {
     format!("docs/work-items/{}", task.work_item_id)
 }
 
-/// The head of a branch at the forge as of the last fetch.
-pub(super) fn remote_head(repo: &Repository, branch: &BranchName) -> Result<Sha, EngineError> {
-    repo.remote_head(branch)?.ok_or_else(|| EngineError::Conflict {
+/// The heads of a task's branch and of `main` at the forge now, with their commits here.
+pub(super) fn heads(
+    repo: &Repository,
+    branch: &BranchName,
+    main: &BranchName,
+) -> Result<(Sha, Sha), EngineError> {
+    let heads = repo.bring(&[branch, main])?;
+    let head = |name| heads.get(name).cloned().ok_or_else(|| gone(name));
+    Ok((head(branch)?, head(main)?))
+}
+
+/// The head of one branch at the forge now, with its commits here.
+pub(super) fn tip(repo: &Repository, branch: &BranchName) -> Result<Sha, EngineError> {
+    let heads = repo.bring(&[branch])?;
+    heads.get(branch).cloned().ok_or_else(|| gone(branch))
+}
+
+fn gone(branch: &BranchName) -> EngineError {
+    EngineError::Conflict {
         what: format!("branch {branch} is not in the project's repository: push it back, or cancel the task"),
-    })
+    }
 }
 
 /// True when `commit` is an ancestor of `branch` or the same.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::domain::gate::Verdict;
+use crate::domain::gate::{GateState, Verdict};
 use crate::domain::id::{BranchName, Sha};
 use crate::domain::task::Task;
 use crate::git::{Identity, PushMode, PushOutcome, Rebase, Repository};
@@ -17,7 +17,7 @@ use crate::store::{evidence, intents};
 
 use super::check::{self, Check, Checked};
 use super::lease::MergeLease;
-use super::look::remote_head;
+use super::look::heads;
 use super::transition::{Abort, Hold};
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
@@ -193,9 +193,7 @@ fn rebase_in_scratch(
     scratch: &std::path::Path,
 ) -> Result<(Sha, Sha, Rebase), EngineError> {
     let repo: Repository = project.repository()?;
-    repo.fetch()?;
-    let old = remote_head(&repo, branch)?;
-    let base = remote_head(&repo, &project.config.main)?;
+    let (old, base) = heads(&repo, branch, &project.config.main)?;
     let outcome = repo.rebase(scratch, &old, &base, &orch())?;
     Ok((old, base, outcome))
 }
@@ -225,15 +223,15 @@ async fn test(
     };
     let checked: Checked = check::run(engine, project, check).await?;
     let verdict = checked.tests_verdict();
-    if verdict.state == crate::domain::gate::GateState::Unknown {
+    if verdict.state == GateState::Unknown {
         return Ok(Mergeable::Unknown {
             reason: verdict.reason,
         });
     }
     record(engine, project, task, purpose, (&head, &base), &verdict).await?;
     Ok(match verdict.state {
-        crate::domain::gate::GateState::Green => Mergeable::Ready { head, base },
-        _ => Mergeable::Red {
+        GateState::Green => Mergeable::Ready { head, base },
+        GateState::Red | GateState::Pending | GateState::Unknown => Mergeable::Red {
             head,
             verdict,
             tail: checked.tail,
@@ -256,7 +254,7 @@ async fn tested(
         .read(move |tx| evidence::latest(tx, id, &gate))
         .await?;
     Ok(latest.is_some_and(|e| {
-        e.verdict.state == crate::domain::gate::GateState::Green
+        e.verdict.state == GateState::Green
             && e.candidate == *head
             && e.base.as_ref() == Some(base)
             && e.command.as_deref() == Some(command)

@@ -110,9 +110,8 @@ impl Repository {
     /// Makes `branch` at the tip of main when origin does not have it. Gives its head, which is here then.
     pub fn ensure_branch(&self, branch: &BranchName) -> Result<Sha, GitError> {
         self.guard_main(branch)?;
-        let heads = self.heads(&[branch, self.main()])?;
+        let heads = self.bring(&[branch, self.main()])?;
         if let Some(head) = heads.get(branch) {
-            self.ensure_commits(&[head])?;
             return Ok(head.clone());
         }
         let Some(tip) = heads.get(self.main()) else {
@@ -123,7 +122,6 @@ impl Repository {
                 known: "others".into(),
             });
         };
-        self.ensure_commits(&[tip])?;
         match self.push(tip, branch, None, PushMode::FastForward)? {
             PushOutcome::Pushed | PushOutcome::AlreadyThere => Ok(tip.clone()),
             PushOutcome::Moved { found: Some(head) } => {

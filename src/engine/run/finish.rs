@@ -309,7 +309,7 @@ pub(super) async fn evidence_packet(
             Some(name) => repo.read_blob(&commit, &format!("{dir}/{name}")).ok().flatten(),
             None => None,
         };
-        let main = super::super::look::remote_head(&repo, &project.config.main)?;
+        let main = super::super::look::tip(&repo, &project.config.main)?;
         let diff = repo.diff_summary(&main, &commit, 4096)?;
         Ok::<_, EngineError>((findings, diff))
     })

@@ -19,7 +19,7 @@ use crate::store::intents::{Intent, IntentKind, NewIntent};
 use crate::store::{Conn, intents};
 
 use super::super::lease::{self, Asked, MergeLease, Waiting};
-use super::super::look::{Looked, Question, contains, look, merge_key, remote_head};
+use super::super::look::{Looked, Question, contains, heads, look, merge_key};
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, blocking};
 use super::judge;
@@ -124,9 +124,7 @@ async fn positions(a: &Attempt) -> Result<(Sha, Sha, bool), EngineError> {
     let (project, branch) = (a.project.clone(), a.task.branch.clone());
     blocking(move || {
         let repo = project.repository()?;
-        repo.fetch()?;
-        let head = remote_head(&repo, &branch)?;
-        let main = remote_head(&repo, &project.config.main)?;
+        let (head, main) = heads(&repo, &branch, &project.config.main)?;
         let contained = contains(&repo, &main, &head)?;
         Ok::<_, EngineError>((head, main, contained))
     })

@@ -59,11 +59,7 @@ fn check_out(
     worktree: &Path,
 ) -> Result<(Sha, CodeTree), EngineError> {
     let repo = project.repository()?;
-    let refs = repo.fetch()?;
-    let head = match refs.get(&task.branch) {
-        Some(head) => head.clone(),
-        None => repo.ensure_branch(&task.branch)?,
-    };
+    let head = repo.ensure_branch(&task.branch)?;
     repo.prepare_worktree(worktree, &head)?;
     let tree = repo.code_tree(&head)?;
     Ok((head, tree))
