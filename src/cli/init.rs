@@ -59,6 +59,7 @@ struct Plan {
     repo: String,
     main: BranchName,
     agent: Agent,
+    test: Option<String>,
 }
 
 enum Agent {
@@ -75,7 +76,7 @@ pub(super) fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
         prefix: &plan.prefix,
         repo: &plan.repo,
         main: plan.main.as_str(),
-        test_command: args.test.as_deref(),
+        test_command: plan.test.as_deref(),
         agent: match &plan.agent {
             Agent::Preset(preset) => NewAgent::Preset(preset),
             Agent::Command(argv) => NewAgent::Command(argv),
@@ -120,6 +121,7 @@ fn plan(args: &InitArgs, settings: &Settings) -> Result<Plan, Failure> {
         prefix,
         repo,
         agent,
+        test: args.test.clone(),
     })
 }
 
@@ -266,6 +268,10 @@ fn tell(plan: &Plan, path: &Path, global: &Global) -> Result<Exit, Failure> {
         format!("  repository  {repo}, delivers to {}", plan.main),
         format!("  tasks       {prefix}-001, {prefix}-002, …"),
         format!("  agent       {agent}"),
+        match &plan.test {
+            Some(command) => format!("  tests       {command}"),
+            None => "  tests       none: set test_command there, or merge by hand".to_owned(),
+        },
         String::new(),
         "Next:".to_owned(),
         format!("  {:<40} check that everything is there", "orch doctor"),

@@ -207,9 +207,8 @@ async fn test(
     base: Sha,
 ) -> Result<Mergeable, EngineError> {
     let Some(command) = project.config.test_command.clone() else {
-        let verdict = Verdict::green("rebased; the project sets no test_command");
-        record(engine, project, task, purpose, (&head, &base), &verdict).await?;
-        return Ok(Mergeable::Ready { head, base });
+        let reason = "the project sets no test_command, so nothing can be known of this tree".into();
+        return Ok(Mergeable::Unknown { reason });
     };
     if tested(engine, task, purpose, &head, &base, &command).await? {
         return Ok(Mergeable::Ready { head, base });

@@ -72,7 +72,8 @@ fn a_repository_that_cannot_be_used_blocks_its_own_tasks_until_it_is_mended() {
     let good = Repo::new();
     let mut setup = Setup::new().project(Project::new("good", &good).then(TWO_STAGES));
     for (name, _) in WRONG {
-        setup = setup.project(Project::at(name, &room.path().join(name)).then(TWO_STAGES));
+        let wrong = Project::at(name, &room.path().join(name)).top("test_command = \"true\"");
+        setup = setup.project(wrong.then(TWO_STAGES));
     }
     let mut service = setup.start();
     wait_until("each is told in the log", || {

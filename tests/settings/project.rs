@@ -74,7 +74,8 @@ fn a_repository_alone_makes_a_project_with_the_default_pipeline() {
         (project.max_concurrency, project.max_developer_retries),
         (None, 3)
     );
-    assert!(project.merge_gate && project.deploy.require_manual_approve && !project.self_hosting);
+    assert!(!project.merge_gate, "nothing would be tested");
+    assert!(project.deploy.require_manual_approve && !project.self_hosting);
     assert_eq!(project.deploy.by, DeployBy::Merge);
     assert_snapshot!(walk(&project.pipeline), @"
     created
@@ -83,7 +84,7 @@ fn a_repository_alone_makes_a_project_with_the_default_pipeline() {
     development
     review reviewer_verdict
     testing tests_passed
-    deploy-staging branch_mergeable
+    deploy-staging
     deploy (merges) (confirm)
     done
     ");
@@ -266,7 +267,11 @@ fn a_gate_that_could_never_be_green_is_refused() {
         with("", "staging_status"),
         with("", "staging_image_fresh"),
         with("", "deploy_status"),
-        with("merge = { gate = false }", "branch_mergeable"),
+        with("", "branch_mergeable"),
+        with(
+            "test_command = \"x\"\nmerge = { gate = false }",
+            "branch_mergeable",
+        ),
     ];
     assert_snapshot!(all.join("\n"), @r#"
     /x/projects/shop.toml:7: gate "tests_local" can never be green: the project has no test_command; set one
@@ -277,7 +282,8 @@ fn a_gate_that_could_never_be_green_is_refused() {
     /x/projects/shop.toml:7: gate "staging_status" can never be green: the project has no staging; remove it
     /x/projects/shop.toml:7: gate "staging_image_fresh" can never be green: the project has no staging; remove it
     /x/projects/shop.toml:7: gate "deploy_status" can never be green: nobody writes a deploy log; set [deploy] by = "agent" or give a stage the role "deployer"
-    /x/projects/shop.toml:7: gate "branch_mergeable" can never be green: the merge gate is off for this project; set [merge] gate = true or remove it
+    /x/projects/shop.toml:7: gate "branch_mergeable" can never be green: the project has no test_command; set one
+    /x/projects/shop.toml:8: gate "branch_mergeable" can never be green: the merge gate is off for this project; set [merge] gate = true or remove it
     "#);
 }
 
@@ -325,23 +331,24 @@ fn a_repository_that_git_would_run_as_a_program_is_refused() {
 
 #[test]
 fn the_setting_for_gated_repositories_limits_the_merge_gate() {
+    let with_tests = |start: &Start, text: &str| parse_with(start, &format!("test_command = \"x\"\n{text}"));
     let start = Start::new().env("ORCH_MERGE_GATE_REPOS", "team/web");
-    assert!(!parse_with(&start, "repo = \"/src/shop\"").unwrap().merge_gate);
+    assert!(!with_tests(&start, "repo = \"/src/shop\"").unwrap().merge_gate);
     assert!(
-        parse_with(&start, "repo = \"/src/team/web.git\"")
+        with_tests(&start, "repo = \"/src/team/web.git\"")
             .unwrap()
             .merge_gate
     );
     assert!(
-        !parse_with(&start, "repo = \"/src/otherteam/web\"")
+        !with_tests(&start, "repo = \"/src/otherteam/web\"")
             .unwrap()
             .merge_gate
     );
-    assert_snapshot!(parse_with(&start, "repo = \"/src/shop\"\n[merge]\ngate = true").unwrap_err(), @"/x/projects/shop.toml:3: merge.gate = true, but the setting merge.gate_repos does not name this repository; add it there");
+    assert_snapshot!(with_tests(&start, "repo = \"/src/shop\"\n[merge]\ngate = true").unwrap_err(), @"/x/projects/shop.toml:4: merge.gate = true, but the setting merge.gate_repos does not name this repository; add it there");
     let off = Start::new().env("ORCH_MERGE_GATE_ENABLED", "false");
-    assert!(!parse_with(&off, "repo = \"/src/shop\"").unwrap().merge_gate);
+    assert!(!with_tests(&off, "repo = \"/src/shop\"").unwrap().merge_gate);
     assert!(
-        parse_with(&off, "repo = \"/src/shop\"\nmerge.gate = true")
+        with_tests(&off, "repo = \"/src/shop\"\nmerge.gate = true")
             .unwrap()
             .merge_gate
     );

@@ -139,6 +139,13 @@ fn one_project(project: &Project, settings: &Settings) -> Vec<Check> {
         .map(|role| program(project.agent(role), &presets))
         .collect();
     let mut checks = vec![repo];
+    if project.test_command.is_none() {
+        let found = format!(
+            "no test_command in {}: Orch merges nothing and waits for a person's merge",
+            project.source.display()
+        );
+        checks.push(Check::new(format!("{name}: merge"), State::Warn, found));
+    }
     checks.extend(programs.into_iter().map(|program| agent(&name, program)));
     checks
 }

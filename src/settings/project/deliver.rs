@@ -100,11 +100,16 @@ fn need_settings(top: &Table<'_>, line: usize, what: &str, missing: &[(&str, boo
     }
 }
 
-/// `[merge] gate`, within what `merge.gate_repos` covers.
-pub(super) fn merge_gate(top: &Table<'_>, name: &ProjectName, repo: &str, settings: &Settings) -> bool {
+/// `[merge] gate`, within what `merge.gate_repos` covers. Without tests nothing can be known of a candidate: it is off.
+pub(super) fn merge_gate(
+    top: &Table<'_>,
+    (name, repo): (&ProjectName, &str),
+    tests: bool,
+    settings: &Settings,
+) -> bool {
     let covered = settings.merge.covers(name, repo);
     let Some(section) = top.table("merge") else {
-        return settings.merge.gate_enabled && covered;
+        return settings.merge.gate_enabled && covered && tests;
     };
     let written = section.switch("gate");
     section.finish();
@@ -113,7 +118,11 @@ pub(super) fn merge_gate(top: &Table<'_>, name: &ProjectName, repo: &str, settin
             "merge.gate = true, but the setting merge.gate_repos does not name this repository; add it there";
         section.note(at.line, problem);
     }
-    written.map_or(settings.merge.gate_enabled, |at| at.value) && covered
+    if let Some(at) = written.as_ref().filter(|at| at.value && !tests) {
+        let problem = "merge.gate = true, but there is no test_command to test a candidate with; set one";
+        section.note(at.line, problem);
+    }
+    written.map_or(settings.merge.gate_enabled, |at| at.value) && covered && tests
 }
 
 /// `[deploy]` as written.

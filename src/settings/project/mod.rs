@@ -54,7 +54,8 @@ pub struct Project {
     pub self_hosting: bool,
     /// How it is deployed.
     pub deploy: ProjectDeploy,
-    /// Candidates are rebased and tested before the merge. Off: Orch waits for a person's merge.
+    /// Candidates are rebased and tested before the merge. Off, as without a test command: Orch waits for a person's
+    /// merge.
     pub merge_gate: bool,
     /// Files that replace a role's prompt template.
     pub prompts: BTreeMap<Role, PathBuf>,

@@ -59,7 +59,7 @@ repo = {repo}
 # The branch that work is delivered to.
 main = {main}
 # Run with `sh -c` in a clean worktree; exit 0 means that the candidate is good. It also stands for CI where
-# there is none.
+# there is none. Without it Orch merges nothing: it waits for a person's merge. ("true": nothing to run.)
 {tests}
 
 # Who works. [agents.reviewer], [agents.developer], … change it for one role.

@@ -72,7 +72,8 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
     let named = name
         .as_ref()
         .map_or_else(|| ProjectName::trusted(""), |at| at.value.clone());
-    let merge_gate = deliver::merge_gate(top, &named, repo.as_deref().unwrap_or_default(), settings);
+    let place = (&named, repo.as_deref().unwrap_or_default());
+    let merge_gate = deliver::merge_gate(top, place, test_command.is_some(), settings);
     let means = Means {
         ci,
         test_command: test_command.is_some(),

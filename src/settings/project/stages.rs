@@ -131,7 +131,9 @@ fn gate<'d>(stage: &Table<'d>, line: usize, item: &'d DeValue<'d>, means: &Means
 /// What the project lacks for a gate of this kind ever to be green.
 fn lacking(kind: &GateKind, means: &Means, deployer: bool) -> Option<&'static str> {
     match kind {
-        GateKind::TestsLocal if !means.test_command => Some("the project has no test_command; set one"),
+        GateKind::TestsLocal | GateKind::BranchMergeable if !means.test_command => {
+            Some("the project has no test_command; set one")
+        }
         GateKind::CiGreen if means.ci == Ci::None => {
             Some("the project has no CI; set test_command, which then stands for it, or ci = \"forge\"")
         }
