@@ -53,7 +53,10 @@ pub(super) fn job_row(job: &JobView) -> Vec<(Tone, String)> {
     let when = match (&job.finished_at, &job.claimed_at) {
         (Some(at), _) => format!("ended {}", text::ago(at, now)),
         (None, Some(at)) => format!("claimed {}", text::ago(at, now)),
-        (None, None) => format!("available {}", text::ago(&job.available_at, now)),
+        (None, None) => match &job.held {
+            Some(why) => why.clone(),
+            None => format!("available {}", text::ago(&job.available_at, now)),
+        },
     };
     let why = job.error.as_deref().map(|e| format!("; {e}")).unwrap_or_default();
     vec![

@@ -1,15 +1,16 @@
 //! Applies what people do to a task, from wherever it comes: one path for command line, API and tracker.
 
 use crate::domain::gesture::{Effect, effect};
-use crate::domain::id::WorkItemId;
+use crate::domain::id::{Sha, WorkItemId};
 use crate::domain::job::{Job, JobKind};
 use crate::domain::task::{Gesture, Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::walk::{self, Entry};
 use crate::store::gestures::NewGesture;
 use crate::store::intents::{IntentKind, NewIntent};
-use crate::store::{Conn, gestures, intents, jobs, tasks};
+use crate::store::{Conn, StoreError, gestures, intents, jobs, tasks};
 
+use super::look::confirm_key;
 use super::run::claim_of;
 use super::transition::{self, Abort, Briefing, Setting};
 use super::views::{GestureView, MakeGesture};
@@ -27,6 +28,26 @@ struct Made {
     gesture: Gesture,
     person: String,
     comment: Option<String>,
+    candidate: Option<String>,
+}
+
+/// Why a gesture leaves no trace.
+enum Refused {
+    /// Another candidate was meant than the one there is.
+    OtherCandidate(Option<Sha>),
+    Abort(Abort),
+}
+
+impl From<Abort> for Refused {
+    fn from(a: Abort) -> Self {
+        Refused::Abort(a)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(e: StoreError) -> Self {
+        Refused::Abort(e.into())
+    }
 }
 
 const COMMENT_MAX: usize = 16 * 1024;
@@ -56,9 +77,25 @@ pub async fn apply(
         .store()
         .write(move |tx| {
             let task = tasks::by_id(tx, found.id)?.ok_or(Abort::Lost)?;
-            perform(tx, &setting, task, &made)
+            if let Some(meant) = &made.candidate
+                && !task
+                    .candidate
+                    .as_ref()
+                    .is_some_and(|c| c.as_str().starts_with(meant))
+            {
+                return Err(Refused::OtherCandidate(task.candidate));
+            }
+            Ok(perform(tx, &setting, task, &made)?)
         })
-        .await?;
+        .await
+        .map_err(|refused| match refused {
+            Refused::OtherCandidate(now) => {
+                let now = now.map_or_else(|| "not there yet".to_owned(), |c| c.to_string());
+                let what = format!("the task's candidate is another: {now}; look at it and decide anew");
+                EngineError::Conflict { what }
+            }
+            Refused::Abort(a) => a.into(),
+        })?;
     if let Some(job) = &applied.stopped {
         engine.hint(Hint::Stop(claim_of(job)));
     }
@@ -122,9 +159,17 @@ fn parse(make: MakeGesture) -> Result<Made, EngineError> {
             what: format!("comment: at most {} KiB", COMMENT_MAX / 1024),
         });
     }
+    if let Some(candidate) = &make.candidate
+        && !((7..=64).contains(&candidate.len()) && candidate.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return Err(EngineError::Invalid {
+            what: "candidate: give a commit, or its first 7 or more digits".into(),
+        });
+    }
     Ok(Made {
         gesture,
         person,
+        candidate: make.candidate.map(|c| c.to_ascii_lowercase()),
         comment: make.comment.filter(|c| !c.trim().is_empty()),
     })
 }
@@ -295,7 +340,7 @@ fn ask_gates(
 fn confirm(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: &Briefing) -> Result<Task, Abort> {
     let candidate = task.candidate.as_ref().ok_or(Abort::Lost)?;
     let intent = NewIntent {
-        key: format!("confirm:{}:{}:{candidate}", task.id, task.visit),
+        key: confirm_key(task, candidate),
         task_id: task.id,
         claim: None,
         kind: IntentKind::Confirm,

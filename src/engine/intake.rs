@@ -232,6 +232,10 @@ async fn resolve_dependencies(
             })
             .await?;
         match task {
+            Some(task) if task.status == TaskStatus::Cancelled => {
+                let what = format!("depends_on: {name} was cancelled and will never be done");
+                return Err(EngineError::Invalid { what });
+            }
             Some(task) => found.push(task.id),
             None => {
                 let what = format!("depends_on: no task {name} in project {}", project.config.name);

@@ -72,6 +72,11 @@ pub fn merge_key(task: &Task) -> String {
     format!("merge:{}:{}", task.id, task.visit)
 }
 
+/// Key of the intent that records a person's Confirm Deploy of this candidate in this visit.
+pub fn confirm_key(task: &Task, candidate: &Sha) -> String {
+    format!("confirm:{}:{}:{candidate}", task.id, task.visit)
+}
+
 /// Asks the gates of `stage` about the task's candidate.
 ///
 /// # Errors

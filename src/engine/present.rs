@@ -40,6 +40,7 @@ pub(super) fn job_view(j: &Job, task: &str) -> JobView {
         available_at: j.available_at.to_string(),
         claimed_at: j.claimed_at.map(|x| x.to_string()),
         finished_at: j.finished_at.map(|x| x.to_string()),
+        held: None,
     }
 }
 

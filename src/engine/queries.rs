@@ -1,20 +1,22 @@
 //! Reads for people and machines: tasks, jobs, runs, events as [`views`](super::views). Never writes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::domain::id::WorkItemId;
-use crate::domain::id::{JobId, RunId, TaskId};
-use crate::domain::job::Job;
+use crate::domain::id::{JobId, RunId};
+use crate::domain::job::{Job, JobStatus};
 use crate::domain::run::RunStep;
 use crate::domain::task::Task;
 use crate::domain::time::Timestamp;
 use crate::process;
+use crate::store::jobs::ClaimRequest;
 use crate::store::tasks::TaskFilter;
-use crate::store::{Conn, StoreError, comments, events, evidence, flags, jobs, pull_requests, runs, tasks};
+use crate::store::{Conn, StoreError, comments, events, evidence, jobs, pull_requests, runs, tasks};
 
 use super::gestures::work_item;
 use super::present::{event_view, job_view, run_view, task_view};
-use super::queue::PAUSED;
+use super::queue::{held, name_of, paused, request};
 use super::run::run_dir;
 use super::views::{
     CommentView, CountsView, EventView, GateView, JobView, ProjectView, QueueView, RunView, TaskDetail,
@@ -81,14 +83,21 @@ pub async fn tasks(engine: &Engine, query: TaskQuery, _now: Timestamp) -> Result
 pub async fn task(engine: &Engine, id: &str, now: Timestamp) -> Result<TaskDetail, EngineError> {
     let task = find_task(engine, id).await?;
     let project = project_name(engine, &task);
+    let request = request(engine, now);
     let detail = engine
         .store()
-        .read(move |tx| detail(tx, &task, &project, now))
+        .read(move |tx| detail(tx, &task, &project, &request))
         .await?;
     Ok(detail)
 }
 
-fn detail(tx: &mut Conn, task: &Task, project: &str, now: Timestamp) -> Result<TaskDetail, StoreError> {
+fn detail(
+    tx: &mut Conn,
+    task: &Task,
+    project: &str,
+    request: &ClaimRequest,
+) -> Result<TaskDetail, StoreError> {
+    let now = request.now;
     let name = task.work_item_id.as_str();
     let gates = evidence::latest_all(tx, task.id)?
         .into_iter()
@@ -100,11 +109,13 @@ fn detail(tx: &mut Conn, task: &Task, project: &str, now: Timestamp) -> Result<T
         candidate: e.candidate.to_string(),
         at: e.recorded_at.to_string(),
     });
+    let queued = jobs::live_of_task(tx, task.id)?.is_some_and(|j| j.status == JobStatus::Queued);
+    let held = if queued { held(tx, request)? } else { Held::new() };
     let pull_request = pull_requests::by_branch(tx, task.project_id, &task.branch)?;
     let mut jobs: Vec<_> = jobs::of_task(tx, task.id)?
         .rows
         .iter()
-        .map(|j| job_view(j, name))
+        .map(|j| with_reason(job_view(j, name), &held))
         .collect();
     let mut runs: Vec<_> = runs::of_task(tx, task.id)?
         .rows
@@ -149,12 +160,14 @@ pub async fn queue(engine: &Engine, now: Timestamp) -> Result<QueueView, EngineE
         engine.settings().max_concurrency,
         engine.settings().queue.tick.as_secs(),
     );
+    let request = request(engine, now);
     let view = engine
         .store()
         .read(move |tx| {
             let counts = jobs::counts(tx, now)?;
             let mut live = jobs::running(tx, None, 200)?.rows;
             live.extend(jobs::queued(tx, 200)?.rows);
+            let held = held(tx, &request)?;
             Ok::<_, StoreError>(QueueView {
                 counts: CountsView {
                     queued: counts.queued,
@@ -165,11 +178,11 @@ pub async fn queue(engine: &Engine, now: Timestamp) -> Result<QueueView, EngineE
                 },
                 max_concurrency,
                 poll_interval,
-                paused: flags::get(tx, PAUSED)?.as_deref() == Some("true"),
-                live: named(tx, live)?,
+                paused: paused(tx)?,
+                live: named(tx, live, &held)?,
                 recent: {
                     let recent = jobs::recent(tx, 10)?.rows;
-                    named(tx, recent)?
+                    named(tx, recent, &held)?
                 },
             })
         })
@@ -177,17 +190,20 @@ pub async fn queue(engine: &Engine, now: Timestamp) -> Result<QueueView, EngineE
     Ok(view)
 }
 
-fn named(tx: &mut Conn, jobs: Vec<Job>) -> Result<Vec<JobView>, StoreError> {
+fn named(tx: &mut Conn, jobs: Vec<Job>, held: &Held) -> Result<Vec<JobView>, StoreError> {
     let mut views = Vec::with_capacity(jobs.len());
     for job in jobs {
         let name = name_of(tx, job.task_id)?;
-        views.push(job_view(&job, &name));
+        views.push(with_reason(job_view(&job, &name), held));
     }
     Ok(views)
 }
 
-fn name_of(tx: &mut Conn, task: TaskId) -> Result<String, StoreError> {
-    Ok(tasks::by_id(tx, task)?.map_or_else(|| format!("task #{task}"), |t| t.work_item_id.to_string()))
+type Held = BTreeMap<JobId, String>;
+
+fn with_reason(mut view: JobView, held: &Held) -> JobView {
+    view.held = held.get(&JobId(view.id)).cloned();
+    view
 }
 
 /// A job.

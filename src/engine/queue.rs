@@ -1,9 +1,13 @@
 //! Claims jobs for this instance. What a claim may take is decided in the store's transaction, by `domain::claim`.
 
+use std::collections::BTreeMap;
+
+use crate::domain::claim::Held;
+use crate::domain::id::{JobId, TaskId};
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
 use crate::store::jobs::{self, ClaimRequest};
-use crate::store::{StoreError, flags};
+use crate::store::{Conn, StoreError, flags, tasks};
 
 use super::{Engine, EngineError};
 
@@ -14,6 +18,8 @@ pub const PAUSED: &str = "queue.paused";
 const RESERVED_CEILING: usize = 16;
 /// Claims in one go.
 const BATCH: usize = 32;
+/// Queued jobs, best first, of which is told why they wait.
+const HELD_WINDOW: usize = 200;
 
 /// What claiming gave.
 #[derive(Clone, Debug)]
@@ -31,27 +37,12 @@ pub struct Claimed {
 /// # Errors
 /// The database's.
 pub async fn claim(engine: &Engine) -> Result<Claimed, EngineError> {
-    let settings = engine.settings();
     let now = engine.now();
-    let limits = engine
-        .projects()
-        .filter_map(|p| p.config.max_concurrency.map(|n| (p.id, n)))
-        .collect();
-    let request = ClaimRequest {
-        now,
-        node: settings.node.clone(),
-        instance: engine.instance().clone(),
-        max_concurrency: settings.max_concurrency,
-        project_concurrency: limits,
-        default_project_concurrency: Some(settings.queue.project_concurrency).filter(|n| *n > 0),
-        paused: false,
-        reserved_ceiling: RESERVED_CEILING,
-        limit: BATCH,
-    };
+    let request = request(engine, now);
     let (claimed, next_at) = engine
         .store()
         .write(move |tx| {
-            let paused = flags::get(tx, PAUSED)?.as_deref() == Some("true");
+            let paused = paused(tx)?;
             let claimed = jobs::claim_next(tx, &ClaimRequest { paused, ..request })?;
             Ok::<_, StoreError>((claimed, jobs::next_available_at(tx, now)?))
         })
@@ -64,4 +55,61 @@ pub async fn claim(engine: &Engine) -> Result<Claimed, EngineError> {
         next_at,
         broken: claimed.broken,
     })
+}
+
+/// What may run at once, as the settings and the projects say.
+pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
+    let settings = engine.settings();
+    let limits = engine
+        .projects()
+        .filter_map(|p| p.config.max_concurrency.map(|n| (p.id, n)))
+        .collect();
+    ClaimRequest {
+        now,
+        node: settings.node.clone(),
+        instance: engine.instance().clone(),
+        max_concurrency: settings.max_concurrency,
+        project_concurrency: limits,
+        default_project_concurrency: Some(settings.queue.project_concurrency).filter(|n| *n > 0),
+        paused: false,
+        reserved_ceiling: RESERVED_CEILING,
+        limit: BATCH,
+    }
+}
+
+/// True while an operator paused the queue.
+pub(super) fn paused(tx: &mut Conn) -> Result<bool, StoreError> {
+    Ok(flags::get(tx, PAUSED)?.as_deref() == Some("true"))
+}
+
+/// Why queued jobs are not claimed although their time has come, for people.
+pub(super) fn held(tx: &mut Conn, request: &ClaimRequest) -> Result<BTreeMap<JobId, String>, StoreError> {
+    let request = ClaimRequest {
+        paused: paused(tx)?,
+        ..request.clone()
+    };
+    let mut found = BTreeMap::new();
+    for (job, why) in jobs::held(tx, &request, HELD_WINDOW)? {
+        let text = match why {
+            Held::Paused => "the queue is paused".to_owned(),
+            Held::NoAgentSlot => format!(
+                "all {} agent slots are taken (max_concurrency)",
+                request.max_concurrency
+            ),
+            Held::NoReservedSlot => format!("all {RESERVED_CEILING} slots of reserved jobs are taken"),
+            Held::ProjectLimit => "its project runs as many agents as it may (max_concurrency)".to_owned(),
+            Held::WaitsFor(tasks) => {
+                let names = tasks.into_iter().map(|t| name_of(tx, t));
+                format!("waits for {}", names.collect::<Result<Vec<_>, _>>()?.join(", "))
+            }
+            Held::Overlaps(task) => format!("{} changes the same paths", name_of(tx, task)?),
+        };
+        found.insert(job, text);
+    }
+    Ok(found)
+}
+
+/// A task's name for people.
+pub(super) fn name_of(tx: &mut Conn, task: TaskId) -> Result<String, StoreError> {
+    Ok(tasks::by_id(tx, task)?.map_or_else(|| format!("task #{task}"), |t| t.work_item_id.to_string()))
 }

@@ -102,6 +102,9 @@ pub struct JobView {
     pub claimed_at: Option<String>,
     /// When it ended, RFC 3339.
     pub finished_at: Option<String>,
+    /// Why it is not claimed although its time has come.
+    #[serde(default)]
+    pub held: Option<String>,
 }
 
 /// A run.
@@ -268,6 +271,10 @@ pub struct MakeGesture {
     /// Why; given to the next agent after a rejection.
     #[serde(default)]
     pub comment: Option<String>,
+    /// The candidate that is meant, as a commit or the first seven or more digits of one: refused when the task's is
+    /// another by now.
+    #[serde(default)]
+    pub candidate: Option<String>,
 }
 
 /// What a gesture did.

@@ -79,7 +79,7 @@ pub enum StoreError {
         version: String,
     },
     /// No space left.
-    #[error("{place} cannot grow: the disk is full; free some space (`orch prune`), then try again")]
+    #[error("{place} cannot grow: the disk is full; free some space, then try again")]
     DiskFull {
         /// The file or server.
         place: String,

@@ -453,6 +453,7 @@ impl House {
             gesture: gesture.to_owned(),
             person: Some("ann".to_owned()),
             comment: None,
+            candidate: None,
         };
         let name = self.task(task).await.work_item_id.to_string();
         gestures::apply(&self.engine, &name, make, self.engine.now()).await

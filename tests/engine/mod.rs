@@ -9,4 +9,5 @@ mod driving;
 mod house;
 mod merging;
 mod superseded;
+mod waiting;
 mod walking;

@@ -273,6 +273,7 @@ impl TestService {
             gesture: gesture.to_owned(),
             person: Some("tester".to_owned()),
             comment: comment.map(str::to_owned),
+            candidate: None,
         };
         let path = format!("/api/v1/tasks/{id}/gestures");
         self.api().post(&path, &serde_json::to_value(body).unwrap())

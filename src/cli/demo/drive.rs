@@ -278,6 +278,7 @@ impl<'a> Drive<'a> {
             gesture: gesture.as_str().to_owned(),
             person: Some(PERSON.to_owned()),
             comment,
+            candidate: None,
         };
         let made = self.api.gesture(&self.task, &gesture).await?;
         if !made.applied {

@@ -38,8 +38,10 @@ pub enum TaskCommand {
     )]
     Reject(GestureArgs),
     /// Deploy the candidate that waits for confirmation: that very commit, once.
-    #[command(after_help = "Example:\n  orch task confirm-deploy ORCH-001")]
-    ConfirmDeploy(GestureArgs),
+    #[command(
+        after_help = "Examples:\n  orch task confirm-deploy ORCH-001\n  orch task confirm-deploy ORCH-001 --candidate 4f2a9c1e"
+    )]
+    ConfirmDeploy(ConfirmArgs),
     /// End the task: its agent is stopped, its work kept.
     #[command(after_help = "Example:\n  orch task cancel ORCH-001 --comment \"no longer wanted\"")]
     Cancel(GestureArgs),
@@ -90,18 +92,32 @@ pub struct GestureArgs {
     person: Option<String>,
 }
 
+/// What confirming takes.
+#[derive(Args, Debug)]
+pub struct ConfirmArgs {
+    #[command(flatten)]
+    gesture: GestureArgs,
+    /// The commit that is meant, or its first digits: nothing is deployed when the candidate is another by now.
+    #[arg(long, value_name = "COMMIT")]
+    candidate: Option<String>,
+}
+
 pub(super) fn run(command: TaskCommand, global: &Global) -> Result<Exit, Failure> {
     match command {
         TaskCommand::Add(args) => add::run(args, global),
         TaskCommand::List(args) => list(&args, global),
         TaskCommand::Show { id } => show::run(&id, global),
-        TaskCommand::Approve(args) => gesture(Gesture::Approved, args, global),
-        TaskCommand::Reject(args) => gesture(Gesture::Rejected, args, global),
-        TaskCommand::ConfirmDeploy(args) => gesture(Gesture::ConfirmDeploy, args, global),
-        TaskCommand::Cancel(args) => gesture(Gesture::Cancelled, args, global),
-        TaskCommand::Unblock(args) | TaskCommand::Start(args) => gesture(Gesture::InProgress, args, global),
-        TaskCommand::NeedsInput(args) => gesture(Gesture::NeedsInput, args, global),
-        TaskCommand::Block(args) => gesture(Gesture::Blocked, args, global),
+        TaskCommand::Approve(args) => gesture(Gesture::Approved, args, None, global),
+        TaskCommand::Reject(args) => gesture(Gesture::Rejected, args, None, global),
+        TaskCommand::ConfirmDeploy(args) => {
+            gesture(Gesture::ConfirmDeploy, args.gesture, args.candidate, global)
+        }
+        TaskCommand::Cancel(args) => gesture(Gesture::Cancelled, args, None, global),
+        TaskCommand::Unblock(args) | TaskCommand::Start(args) => {
+            gesture(Gesture::InProgress, args, None, global)
+        }
+        TaskCommand::NeedsInput(args) => gesture(Gesture::NeedsInput, args, None, global),
+        TaskCommand::Block(args) => gesture(Gesture::Blocked, args, None, global),
     }
 }
 
@@ -143,11 +159,17 @@ fn list(args: &ListArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// Exit code 1 when it was without effect: a script that deploys wants to know.
-fn gesture(gesture: Gesture, args: GestureArgs, global: &Global) -> Result<Exit, Failure> {
+fn gesture(
+    gesture: Gesture,
+    args: GestureArgs,
+    candidate: Option<String>,
+    global: &Global,
+) -> Result<Exit, Failure> {
     let body = MakeGesture {
         gesture: gesture.as_str().to_owned(),
         person: args.person.filter(|p| !p.is_empty()),
         comment: args.comment,
+        candidate,
     };
     let path = format!("/api/v1/tasks/{}/gestures", text::segment(&args.id));
     let client = global.client()?;

@@ -143,13 +143,15 @@ fn meter(run_dir: &Path, format: UsageFormat) -> Result<UsageReport, EngineError
         Err(_) => return Ok(meter.finish()),
     };
     let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
     loop {
-        line.clear();
-        match reader.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return Ok(meter.finish()),
-            Ok(_) => meter.line(&line),
-        }
+        let read = match reader.fill_buf() {
+            Ok([]) | Err(_) => return Ok(meter.finish()),
+            Ok(chunk) => {
+                meter.bytes(chunk);
+                chunk.len()
+            }
+        };
+        reader.consume(read);
     }
 }
 

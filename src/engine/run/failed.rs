@@ -20,6 +20,8 @@ use super::{Attempt, Step, finish, tidy};
 pub(super) enum Again {
     /// While attempts are left.
     IfAttemptsLeft,
+    /// It was nobody's fault and may work in a while: while the budget for that lasts, then as an attempt.
+    Transient,
     /// It would only fail again.
     Never,
     /// Orch itself ended it: at once, and it costs nothing.
@@ -61,12 +63,19 @@ pub(super) async fn settle(
             reason: why.clone(),
             available_at: now,
         },
-        Again::IfAttemptsLeft if a.job.attempts < a.job.max_attempts => JobEnd::Retry {
+        Again::Transient if a.job.transient_attempts < a.job.max_transient_attempts => {
+            let nth = a.job.transient_attempts;
+            JobEnd::RetryTransient {
+                error: why.clone(),
+                available_at: now + retry_delay(engine, nth),
+            }
+        }
+        Again::IfAttemptsLeft | Again::Transient if a.job.attempts < a.job.max_attempts => JobEnd::Retry {
             error: why.clone(),
-            available_at: now + retry_delay(engine, a),
+            available_at: now + retry_delay(engine, a.job.attempts - 1),
             notes: None,
         },
-        Again::IfAttemptsLeft | Again::Never => JobEnd::Failed(why.clone()),
+        Again::IfAttemptsLeft | Again::Transient | Again::Never => JobEnd::Failed(why.clone()),
     };
     let fails = matches!(end, JobEnd::Failed(_));
     let ending = Ending::new(a.hold(), end);
@@ -137,8 +146,8 @@ pub(super) async fn end_tree(engine: &Engine, run: &Run, claim: Claim) -> Result
 /// A shim that starts says so within milliseconds.
 const STARTING: Duration = Duration::from_secs(30);
 
-fn retry_delay(engine: &Engine, a: &Attempt) -> Duration {
-    let doublings = u32::try_from((a.job.attempts - 1).clamp(0, 6)).unwrap_or(0);
+fn retry_delay(engine: &Engine, before: i32) -> Duration {
+    let doublings = u32::try_from(before.clamp(0, 6)).unwrap_or(0);
     engine.settings().queue.retry_delay * 2_u32.pow(doublings)
 }
 

@@ -19,7 +19,7 @@ use crate::store::intents::{Intent, IntentKind, NewIntent};
 use crate::store::{Conn, intents};
 
 use super::super::lease::{self, Asked, MergeLease, Waiting};
-use super::super::look::{Looked, Question, contains, heads, look, merge_key};
+use super::super::look::{Looked, Question, confirm_key, contains, heads, look, merge_key};
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, blocking};
 use super::judge;
@@ -47,9 +47,14 @@ async fn without_gate(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineEr
     if contained {
         return merged(engine, a, &head).await;
     }
+    let config = &a.project.config;
+    let cause = match config.test_command {
+        Some(_) => "the merge gate is off".to_owned(),
+        None => format!("there is no test_command in {}", config.source.display()),
+    };
     let why = format!(
-        "the merge gate is off: waits for a person to merge {} into {}",
-        a.task.branch, a.project.config.main
+        "{cause}: waits for a person to merge {} into {}",
+        a.task.branch, config.main
     );
     snooze(engine, a, why, Until::Pause(a.pause(engine))).await
 }
@@ -77,7 +82,15 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         run: Some(a.run.id),
     };
     let looked = look(engine, &a.project, &a.task, &a.stage, &question).await?;
-    let confirmed = |looked: &Looked| !a.stage.confirm || candidate.as_ref() == Some(&looked.judged.head);
+    let meant = match &candidate {
+        Some(candidate) if a.stage.confirm => {
+            let key = confirm_key(&a.task, candidate);
+            let intent = engine.store().read(move |tx| intents::by_key(tx, &key)).await?;
+            intent.and(candidate.clone().into())
+        }
+        Some(_) | None => None,
+    };
+    let confirmed = |looked: &Looked| !a.stage.confirm || meant.as_ref() == Some(&looked.judged.head);
     if is_green(&looked) && confirmed(&looked) {
         return send(engine, a, lease, &looked.judged.head, &main).await;
     }

@@ -280,8 +280,7 @@ async fn walk(engine: &Engine, mut a: Attempt) -> Result<(), EngineError> {
             Err(e) => match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => {
-                    return failed::settle(engine, &mut a, &e.to_string(), failed::Again::IfAttemptsLeft)
-                        .await;
+                    return failed::settle(engine, &mut a, &e.to_string(), failed::Again::Transient).await;
                 }
             },
         }
@@ -337,9 +336,9 @@ pub async fn abandon(engine: &Engine, claim: Claim) -> Result<(), EngineError> {
         .store()
         .read(move |tx| tasks::by_id(tx, run.task_id))
         .await?;
-    if let Some(task) = task
-        && let Ok(project) = engine.project(task.project_id)
-    {
+    if let Some(task) = task {
+        // Without its project's file its work cannot be kept: the run stays open until the file is back.
+        let project = engine.project(task.project_id)?;
         tidy::put_away(engine, &project, &task, &run, claim).await?;
     }
     // Its job had ended well, and only the tidying up was missing.

@@ -2,6 +2,7 @@
 //! the task's version, the next job, the notices, and the line for people.
 
 mod claim;
+mod dependants;
 mod notices;
 
 use std::sync::Arc;
@@ -146,6 +147,9 @@ pub(super) fn stand(
     if moved.status != task.status {
         notice_state(tx, &moved, s.now)?;
     }
+    if moved.status == TaskStatus::Cancelled {
+        dependants::strand(tx, &moved, s.now)?;
+    }
     Ok(moved)
 }
 
@@ -250,6 +254,7 @@ pub(super) fn cancel_unplaced(
     leases::release_of_task(tx, cancelled.id)?;
     say(tx, &cancelled, "gesture", text, now)?;
     notice_state(tx, &cancelled, now)?;
+    dependants::strand(tx, &cancelled, now)?;
     Ok(cancelled)
 }
 

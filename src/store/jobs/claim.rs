@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 
 use super::{JobRow, Queued, QueuedReserved, Running};
-use crate::domain::claim::{Busy, Candidate, Eligibility, Slots, eligible};
-use crate::domain::id::{InstanceId, NodeName, ProjectId, TaskId};
+use crate::domain::claim::{Busy, Candidate, Eligibility, Held, Slots, eligible};
+use crate::domain::id::{InstanceId, JobId, NodeName, ProjectId, TaskId};
 use crate::domain::job::{Job, JobKind, JobStatus};
 use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
@@ -114,11 +114,11 @@ impl<'a> Search<'a> {
 
     /// Looks through the queued jobs of a kind (any reserved kind stands for all), best first.
     fn walk(&mut self, conn: &mut Conn, kind: JobKind) -> Result<(), StoreError> {
-        let mut after = (i32::MAX, 0);
+        let mut after = TOP;
         let mut wanted = self.request.limit;
         while wanted > 0 && !self.slots.exhausted(kind) {
             let size = wanted.clamp(*PAGE.start(), *PAGE.end());
-            let page = page(conn, kind, self.request.now, after, size)?;
+            let page = page(conn, kind, self.request.now, after, size, Look::AndClaim)?;
             let last = page.last().map(|row| (row.priority, row.id));
             let full = page.len() == size;
             for (found, candidate) in self.candidates(conn, page)? {
@@ -274,7 +274,41 @@ impl<'a> Search<'a> {
     }
 }
 
-/// A page of queued jobs that are available, best first. On PostgreSQL rows that another transaction holds
+/// Why the first `window` agent jobs that are available are not claimed, each with its reason; those that are to be
+/// claimed next are left out. Writes nothing.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn held(
+    conn: &mut Conn,
+    request: &ClaimRequest,
+    window: usize,
+) -> Result<Vec<(JobId, Held)>, StoreError> {
+    let mut search = Search::begin(conn, request)?;
+    let page = page(conn, JobKind::Agent, request.now, TOP, window, Look::Only)?;
+    let mut found = Vec::new();
+    for (job, candidate) in search.candidates(conn, page)? {
+        match eligible(&candidate, &search.slots) {
+            Eligibility::Fits => search.slots.take(&candidate),
+            Eligibility::Held(why) => found.push((JobId(job.id), why)),
+        }
+    }
+    Ok(found)
+}
+
+/// Before the first page: priority and id of the last job seen.
+const TOP: (i32, i64) = (i32::MAX, 0);
+
+/// What a page of queued jobs is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// To claim from it.
+    AndClaim,
+    /// To tell how it stands.
+    Only,
+}
+
+/// A page of queued jobs that are available, best first. To claim on PostgreSQL, rows that another transaction holds
 /// (a cancel, a change of priority) are passed over, and those seen stay as they are until this one ends.
 fn page(
     conn: &mut Conn,
@@ -282,6 +316,7 @@ fn page(
     now: Timestamp,
     after: (i32, i64),
     size: usize,
+    look: Look,
 ) -> Result<Vec<JobRow>, StoreError> {
     let (priority, id) = after;
     macro_rules! query {
@@ -300,6 +335,8 @@ fn page(
     Ok(match (conn, kind.is_reserved()) {
         (Conn::Sqlite(c), false) => query!(Queued.and(agent)).load(c)?,
         (Conn::Sqlite(c), true) => query!(QueuedReserved).load(c)?,
+        (Conn::Pg(c), false) if look == Look::Only => query!(Queued.and(agent)).load(c)?,
+        (Conn::Pg(c), true) if look == Look::Only => query!(QueuedReserved).load(c)?,
         (Conn::Pg(c), false) => query!(Queued.and(agent)).for_update().skip_locked().load(c)?,
         (Conn::Pg(c), true) => query!(QueuedReserved).for_update().skip_locked().load(c)?,
     })
@@ -315,12 +352,12 @@ fn paths(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<BTreeMap<i64, String>
     Ok(found.into_iter().collect())
 }
 
-/// For tasks that depend on others: those that are not done.
+/// For tasks that depend on others: those that are not over. A person let it go on without one that was cancelled.
 fn waits(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<BTreeMap<i64, Vec<TaskId>>, StoreError> {
     let found: Vec<(i64, i64)> = on!(conn, c => task_dependencies::table
         .inner_join(tasks::table.on(tasks::id.eq(task_dependencies::depends_on)))
         .filter(task_dependencies::task_id.eq_any(tasks_of_page))
-        .filter(tasks::status.ne(TaskStatus::Done.as_str()))
+        .filter(Unfinished)
         .select((task_dependencies::task_id, task_dependencies::depends_on))
         .load(c))?;
     let mut waits: BTreeMap<i64, Vec<TaskId>> = BTreeMap::new();

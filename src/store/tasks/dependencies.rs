@@ -71,6 +71,19 @@ fn reaches(conn: &mut Conn, from: TaskId, to: TaskId) -> Result<bool, StoreError
     Ok(false)
 }
 
+/// The tasks that wait for this one, whatever became of them.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn dependants(conn: &mut Conn, task: TaskId) -> Result<Vec<Task>, StoreError> {
+    all(on!(conn, c => task_dependencies::table
+        .inner_join(tasks::table.on(tasks::id.eq(task_dependencies::task_id)))
+        .filter(task_dependencies::depends_on.eq(task.0))
+        .order(tasks::id)
+        .select(TaskRow::as_select())
+        .load(c))?)
+}
+
 /// The tasks that this one waits for, done or not.
 ///
 /// # Errors

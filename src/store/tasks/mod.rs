@@ -5,7 +5,7 @@ mod dependencies;
 mod list;
 
 pub use change::{TaskChange, compare_and_set};
-pub use dependencies::{AddDependency, add_dependency, dependencies};
+pub use dependencies::{AddDependency, add_dependency, dependants, dependencies};
 pub(super) use list::Unfinished;
 pub use list::{TaskFilter, list, reconcile_candidates};
 

@@ -1,0 +1,1 @@
+DROP INDEX task_dependencies_by_target;
