@@ -39,7 +39,7 @@ impl NotifierActor {
         self.busy = true;
         self.again = false;
         let engine = self.book.engine.clone();
-        let round = async move { deliver::deliver(&engine).await };
+        let round = async move { deliver::deliver(&engine, &say).await };
         ctx.spawn(round.into_actor(self).map(|done, actor, ctx| {
             actor.busy = false;
             let more = match done {
@@ -56,12 +56,14 @@ impl NotifierActor {
     }
 }
 
+/// The log channel.
+fn say(about: &str, text: &str) {
+    info!("{}", text; "notification" => about);
+}
+
 fn report(done: &Delivered) -> bool {
     for (id, why) in &done.broken {
         error!("outbox row {} cannot be read: {}", id, why);
-    }
-    for (about, text) in &done.notifications {
-        info!("{}", text; "notification" => about.as_str());
     }
     done.more
 }

@@ -8,11 +8,12 @@ use crate::store::{Conn, StoreError, outbox};
 
 use super::{Engine, EngineError};
 
+/// Says a notification to people: what it is about, and the text.
+pub type Say<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
+
 /// What one round delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Delivered {
-    /// Notifications for the log: what it is about, and the text.
-    pub notifications: Vec<(String, String)>,
     /// Rows delivered.
     pub sent: usize,
     /// Rows that could not be read, with the reason.
@@ -23,11 +24,12 @@ pub struct Delivered {
 
 const BATCH: usize = 100;
 
-/// Delivers what is due, in order per task. Without anything due, nothing is written.
+/// Delivers what is due, in order per task. Without anything due, nothing is written. A notification is said before it is
+/// marked: who dies in between says it once more.
 ///
 /// # Errors
 /// The database's.
-pub async fn deliver(engine: &Engine) -> Result<Delivered, EngineError> {
+pub async fn deliver(engine: &Engine, say: Say<'_>) -> Result<Delivered, EngineError> {
     let now = engine.now();
     let due = engine.store().read(move |tx| outbox::due(tx, now, BATCH)).await?;
     let mut delivered = Delivered {
@@ -46,9 +48,7 @@ pub async fn deliver(engine: &Engine) -> Result<Delivered, EngineError> {
             .to_owned()
     };
     for notice in due.rows.iter().filter(|n| n.kind == OutboxKind::Notification) {
-        delivered
-            .notifications
-            .push((text(notice, "about"), text(notice, "text")));
+        say(&text(notice, "about"), &text(notice, "text"));
     }
     let rows = due.rows;
     delivered.sent = engine.store().write(move |tx| mark(tx, &rows, now)).await?;

@@ -35,7 +35,7 @@ use crate::domain::time::Timestamp;
 use crate::git::GitError;
 use crate::process::ProcessError;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, jobs};
 
 pub use project::ProjectHandle;
 
@@ -168,13 +168,16 @@ impl Engine {
         if !self.recovered() {
             return Err("recovery has not finished".into());
         }
+        // As a write, because reading works on a full disk and beside a program that keeps the file locked.
         let answer = self
             .store()
-            .read(|tx| crate::store::flags::get(tx, queue::PAUSED))
+            .write(|tx| jobs::next_available_at(tx, Timestamp(0)))
             .await;
-        answer
-            .map(|_| ())
-            .map_err(|_: StoreError| "the database does not answer".into())
+        match answer {
+            Ok(_) => Ok(()),
+            Err(StoreError::Saturated) => Err("the database has more to write than it can".into()),
+            Err(_) => Err("the database does not take writes".into()),
+        }
     }
 
     /// Held by whoever tidies up after a claim: its monitor and recovery may come to it at the same time.

@@ -31,6 +31,8 @@ pub struct TaskQuery {
     pub project: Option<String>,
     /// Finished ones too.
     pub all: bool,
+    /// Only those older than the task of this name.
+    pub before: Option<String>,
     /// At most.
     pub limit: i64,
 }
@@ -44,10 +46,10 @@ pub struct RunLog {
     pub finished: bool,
 }
 
-/// Tasks, oldest first.
+/// Tasks, newest first.
 ///
 /// # Errors
-/// `NotFound` for an unknown project.
+/// `NotFound` for an unknown project or an unknown task to go on from.
 pub async fn tasks(engine: &Engine, query: TaskQuery, _now: Timestamp) -> Result<Vec<TaskView>, EngineError> {
     let project = match &query.project {
         Some(name) => Some(
@@ -61,11 +63,15 @@ pub async fn tasks(engine: &Engine, query: TaskQuery, _now: Timestamp) -> Result
         ),
         None => None,
     };
+    let before = match &query.before {
+        Some(name) => Some(find_task(engine, name).await?.id),
+        None => None,
+    };
     let limit = usize::try_from(query.limit.clamp(1, 1000)).unwrap_or(1000);
     let filter = TaskFilter {
         open_only: !query.all,
         project,
-        after: None,
+        before,
         limit,
     };
     let listed = engine.store().read(move |tx| tasks::list(tx, filter)).await?;

@@ -167,6 +167,7 @@ async fn status(engine: web::Data<Engine>, sources: web::Data<Sources>) -> Resul
     let unfinished = queries::TaskQuery {
         project: None,
         all: false,
+        before: None,
         limit: STATUS_TASKS,
     };
     Ok(web::Json(StatusView {

@@ -161,6 +161,8 @@ fn a_gesture_without_effect_is_told_by_the_exit_code() {
             "ann",
             "-m",
             "go",
+            "--candidate",
+            "4f2a9c1e",
         ]);
         assert_eq!(ended.code, code);
         assert!(ended.out.contains("it waits for nothing"));
@@ -169,7 +171,7 @@ fn a_gesture_without_effect_is_told_by_the_exit_code() {
         let sent: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
         assert_eq!(
             sent,
-            json!({"gesture": "confirm-deploy", "person": "ann", "comment": "go"})
+            json!({"gesture": "confirm-deploy", "person": "ann", "comment": "go", "candidate": "4f2a9c1e"})
         );
     }
 }

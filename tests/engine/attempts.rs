@@ -370,3 +370,32 @@ async fn a_failed_job_is_tried_again_and_its_task_goes_on() {
     house.run_all().await;
     assert_eq!(house.stands(task).await, "done done");
 }
+
+#[tokio::test]
+async fn a_link_in_the_branch_does_not_lead_orch_out_of_the_worktree() {
+    let house = House::short().await;
+    let outside = house.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for (n, link) in ["docs", "docs/work-items", "docs/work-items/SHOP-003"]
+        .iter()
+        .enumerate()
+    {
+        house.role(
+            "developer",
+            &format!(
+                "rm -rf '{link}'; mkdir -p \"$(dirname '{link}')\"; ln -s '{}' '{link}'",
+                outside.display()
+            ),
+        );
+        let task = house.add("Say hello").await;
+        house.run_all().await;
+        assert_eq!(house.stands(task).await, "review blocked", "{n}");
+        let reason = house.task(task).await.reason.unwrap();
+        assert!(
+            reason.starts_with(&format!("{link} is a link in the branch")),
+            "{reason}"
+        );
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "{link}");
+    }
+    assert_eq!(house.leftovers(), [""; 0]);
+}

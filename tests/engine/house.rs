@@ -515,12 +515,14 @@ impl House {
 
     /// Delivers the outbox until it is empty; answers the notifications.
     pub async fn deliver(&self) -> Vec<(String, String)> {
-        let mut told = Vec::new();
+        let told = std::sync::Mutex::new(Vec::new());
         loop {
-            let round = deliver::deliver(&self.engine).await.unwrap();
-            told.extend(round.notifications);
+            let say = |about: &str, text: &str| {
+                told.lock().unwrap().push((about.to_owned(), text.to_owned()));
+            };
+            let round = deliver::deliver(&self.engine, &say).await.unwrap();
             if !round.more {
-                return told;
+                return told.into_inner().unwrap();
             }
         }
     }

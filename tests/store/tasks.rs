@@ -120,14 +120,14 @@ on_both! {
         }
         bed.sql("UPDATE tasks SET modifies = 'no json' WHERE work_item_id = 'T-2'");
         bed.sql("UPDATE tasks SET status = 'done' WHERE work_item_id = 'T-3'");
-        let filter = TaskFilter { open_only: true, project: None, after: None, limit: 2 };
+        let filter = TaskFilter { open_only: true, project: None, before: None, limit: 2 };
         let page = bed.write(move |c| tasks::list(c, filter));
         assert_eq!(page.rows.len(), 1);
         let (id, why) = &page.broken[0];
         assert!(why.contains(&format!("task {id}")) && why.contains("modifies"), "{why}");
-        let filter = TaskFilter { after: Some(TaskId(*id)), ..filter };
+        let filter = TaskFilter { before: Some(TaskId(*id)), ..filter };
         let page = bed.write(move |c| tasks::list(c, filter));
-        assert_eq!(page.rows[0].work_item_id.as_str(), "T-4");
+        assert_eq!(page.rows[0].work_item_id.as_str(), "T-1");
     }
 
     fn reconcile_candidates_are_open_old_and_without_a_live_job(bed) {

@@ -20,7 +20,7 @@ pub enum TaskCommand {
     /// Add a task, or several from a file.
     #[command(after_help = add::EXAMPLES)]
     Add(add::AddArgs),
-    /// List the tasks that are not finished.
+    /// List the tasks that are not finished, newest first.
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
     /// Show a task: where it stands, its gates and why, its jobs and runs.
@@ -77,6 +77,9 @@ pub struct ListArgs {
     /// At most this many.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(i64).range(1..=1000))]
     limit: i64,
+    /// Only tasks older than this one: the next page.
+    #[arg(long, value_name = "TASK")]
+    before: Option<String>,
 }
 
 /// What a gesture takes.
@@ -124,7 +127,12 @@ pub(super) fn run(command: TaskCommand, global: &Global) -> Result<Exit, Failure
 fn list(args: &ListArgs, global: &Global) -> Result<Exit, Failure> {
     let project = args.project.as_deref().map(text::segment);
     let project = project.map(|p| format!("&project={p}")).unwrap_or_default();
-    let path = format!("/api/v1/tasks?all={}&limit={}{project}", args.all, args.limit);
+    let before = args.before.as_deref().map(text::segment);
+    let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
+    let path = format!(
+        "/api/v1/tasks?all={}&limit={}{project}{before}",
+        args.all, args.limit
+    );
     let client = global.client()?;
     let answer = converse(client.get(&path))?;
     let screen = global.screen();

@@ -14,6 +14,7 @@ use super::super::{Engine, EngineError, ProjectHandle, blocking};
 use super::{Attempt, Step};
 
 pub(super) const PROMPT_FILE: &str = "prompt.md";
+const REQUEST: &str = "00-business-request.md";
 
 pub(super) async fn prepare(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
     // The branch may be made at origin.
@@ -26,9 +27,10 @@ pub(super) async fn prepare(engine: &Engine, a: &mut Attempt) -> Result<Step, En
         write(&run_dir, PROMPT_FILE, text.as_bytes())?;
         let (sha, tree) = check_out(&project, &task, &worktree)?;
         let dir = worktree.join(artifacts_dir(&task));
-        if !dir.join("00-business-request.md").exists() {
+        no_link_on(&worktree, &artifacts_dir(&task))?;
+        if !dir.join(REQUEST).exists() {
             let request = prompt::business_request(&task.title, &task.description);
-            write(&dir, "00-business-request.md", request.as_bytes())?;
+            write(&dir, REQUEST, request.as_bytes())?;
         }
         // A verdict is given anew in each run: one that stands from before must not pass for it.
         for stale in prompt::artifacts_of(role) {
@@ -105,4 +107,19 @@ fn write(dir: &Path, name: &str, content: &[u8]) -> Result<(), EngineError> {
     std::fs::create_dir_all(dir).map_err(EngineError::file(dir))?;
     let path = dir.join(name);
     std::fs::write(&path, content).map_err(EngineError::file(path))
+}
+
+/// A branch may hold a link where Orch is about to write: it would lead out of the worktree.
+fn no_link_on(worktree: &Path, dir: &str) -> Result<(), EngineError> {
+    let request = format!("{dir}/{REQUEST}");
+    let mut path = worktree.to_owned();
+    for part in Path::new(&request) {
+        path.push(part);
+        if path.is_symlink() {
+            let shown = path.strip_prefix(worktree).unwrap_or(&path).display();
+            let what = format!("{shown} is a link in the branch: make it a real folder or file there");
+            return Err(EngineError::Invalid { what });
+        }
+    }
+    Ok(())
 }

@@ -31,6 +31,7 @@ struct ListQuery {
     #[serde(default)]
     all: bool,
     limit: Option<i64>,
+    before: Option<String>,
 }
 
 async fn list(engine: web::Data<Engine>, query: web::Query<ListQuery>) -> Result<impl Responder, Problem> {
@@ -38,6 +39,7 @@ async fn list(engine: web::Data<Engine>, query: web::Query<ListQuery>) -> Result
     let wanted = queries::TaskQuery {
         project: query.project,
         all: query.all,
+        before: query.before,
         limit: query.limit.unwrap_or(MOST).clamp(1, MOST),
     };
     Ok(web::Json(queries::tasks(&engine, wanted, now()).await?))

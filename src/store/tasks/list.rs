@@ -24,25 +24,25 @@ predicate!(
     LiveJob = "jobs.status IN ('queued', 'running')"
 );
 
-/// Which tasks to list, by id.
+/// Which tasks to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskFilter {
     /// Only those that are not done or cancelled.
     pub open_only: bool,
     /// Only those of a project.
     pub project: Option<ProjectId>,
-    /// Only those after this one.
-    pub after: Option<TaskId>,
+    /// Only those older than this one.
+    pub before: Option<TaskId>,
     /// At most so many.
     pub limit: usize,
 }
 
-/// Tasks by id.
+/// Tasks, newest first.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn list(conn: &mut Conn, filter: TaskFilter) -> Result<Listing<Task>, StoreError> {
-    let after = filter.after.map_or(0, |id| id.0);
+    let before = filter.before.map_or(i64::MAX, |id| id.0);
     let found: Vec<TaskRow> = on!(conn, c => {
         let mut query = tasks::table.into_boxed();
         if filter.open_only {
@@ -52,8 +52,8 @@ pub fn list(conn: &mut Conn, filter: TaskFilter) -> Result<Listing<Task>, StoreE
             query = query.filter(tasks::project_id.eq(project.0));
         }
         query
-            .filter(tasks::id.gt(after))
-            .order(tasks::id)
+            .filter(tasks::id.lt(before))
+            .order(tasks::id.desc())
             .limit(rows(filter.limit))
             .select(TaskRow::as_select())
             .load(c)
