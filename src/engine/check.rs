@@ -31,6 +31,8 @@ pub struct Check {
     pub claim: Claim,
     /// "tests", the gate's name.
     pub label: String,
+    /// What it is told of the task in its environment.
+    pub about: BTreeMap<String, String>,
 }
 
 /// What running it gave.
@@ -123,7 +125,7 @@ pub async fn run(
     let agent = &engine.settings().agent;
     let spec = CheckSpec {
         argv: check.argv,
-        env: process::allowed_env(&agent.env_allow, process::inherited_env(), &BTreeMap::new()),
+        env: process::allowed_env(&agent.env_allow, process::inherited_env(), &check.about),
         cwd: worktree.clone(),
         timeout: check.timeout,
         kill_grace: agent.kill_grace,
@@ -174,8 +176,12 @@ pub(super) async fn sweep(
         move || Ok::<_, EngineError>(below(&dir, &prefix))
     };
     for run in blocking(find(runs)).await? {
-        if let RunState::Running(shim) = process::look(&run, None)? {
-            process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
+        match process::look(&run, None)? {
+            RunState::Running(shim) => {
+                process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
+            }
+            RunState::Lost(_) => drop(process::end_orphans(&run).await?),
+            RunState::NotLaunched | RunState::Ended(_) | RunState::Elsewhere(_) => {}
         }
         blocking(move || match std::fs::remove_dir_all(&run) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(EngineError::file(run)(e)),

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Liveness, is_alive};
+use super::launch::is_deserted;
 use super::{LaunchSpec, ProcessError};
 use crate::domain::run::{ExitRecord, ProcessIdentity};
 
@@ -52,29 +53,40 @@ pub enum RunState {
     Ended(ExitRecord),
     /// The shim is gone and has recorded nothing.
     Lost(ProcessIdentity),
-    /// The shim was of another boot or pid namespace, and has recorded nothing.
-    Elsewhere(ProcessIdentity),
+    /// The shim was of another boot or pid namespace, and has recorded nothing. Without an identity where the machine went
+    /// down before what the shim had written of itself reached the disk.
+    Elsewhere(Option<ProcessIdentity>),
 }
 
 /// How the run in this directory stands. `recorded` is the identity known from elsewhere, if any.
 pub fn look(run_dir: &Path, recorded: Option<&ProcessIdentity>) -> Result<RunState, ProcessError> {
-    if let Some(exit) = read_exit(run_dir)? {
-        return Ok(RunState::Ended(exit));
+    match read_exit(run_dir) {
+        Ok(Some(exit)) => return Ok(RunState::Ended(exit)),
+        Ok(None) => {}
+        // What cannot be read says nothing about how it ended.
+        Err(ProcessError::Damaged { .. }) => {}
+        Err(e) => return Err(e),
     }
     let shim = match recorded {
         Some(shim) => Some(shim.clone()),
-        None => read_shim(run_dir)?.map(|record| record.shim),
+        None => match read_shim(run_dir) {
+            Err(ProcessError::Damaged { .. }) if is_deserted(run_dir) => {
+                return Ok(RunState::Elsewhere(None));
+            }
+            record => record?.map(|record| record.shim),
+        },
     };
     let Some(shim) = shim else {
         return Ok(RunState::NotLaunched);
     };
     Ok(match is_alive(&shim) {
         Liveness::Alive => RunState::Running(shim),
-        Liveness::Elsewhere => RunState::Elsewhere(shim),
+        Liveness::Elsewhere => RunState::Elsewhere(Some(shim)),
         // It may have recorded its exit since we looked for one.
-        Liveness::Gone => match read_exit(run_dir)? {
-            Some(exit) => RunState::Ended(exit),
-            None => RunState::Lost(shim),
+        Liveness::Gone => match read_exit(run_dir) {
+            Ok(Some(exit)) => RunState::Ended(exit),
+            Ok(None) | Err(ProcessError::Damaged { .. }) => RunState::Lost(shim),
+            Err(e) => return Err(e),
         },
     })
 }

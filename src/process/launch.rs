@@ -108,6 +108,11 @@ fn open_lock(run_dir: &Path) -> Result<File, ProcessError> {
         .map_err(failed("open", &path))
 }
 
+/// Nobody holds the lock: no shim lives there, and none is starting.
+pub(super) fn is_deserted(run_dir: &Path) -> bool {
+    open_lock(run_dir).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
 /// A shim has got as far as starting its program, or as recording that it could not.
 pub(super) fn was_launched(run_dir: &Path) -> bool {
     run_dir.join(SHIM).exists() || run_dir.join(EXIT).exists()

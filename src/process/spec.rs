@@ -13,7 +13,7 @@ pub struct LaunchSpec {
     pub program: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its whole environment: nothing is added.
+    /// Its whole environment: nothing is added but `ORCH_RUN_DIR`, by which what outlives a killed shim is found.
     pub env: Vec<(String, String)>,
     /// Where it runs.
     pub cwd: PathBuf,

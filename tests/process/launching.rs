@@ -18,7 +18,11 @@ async fn the_environment_is_exactly_the_one_given() {
     let output = run.output();
     let mut lines: Vec<_> = output.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["PATH=/usr/local/bin:/usr/bin:/bin", "ROLE=tester"]);
+    let mark = format!("ORCH_RUN_DIR={}", run.run_dir().canonicalize().unwrap().display());
+    assert_eq!(
+        lines,
+        [mark.as_str(), "PATH=/usr/local/bin:/usr/bin:/bin", "ROLE=tester"]
+    );
 }
 
 #[tokio::test]
@@ -119,4 +123,30 @@ fn by_hand(run: &Run) -> Option<i32> {
         .status()
         .unwrap()
         .code()
+}
+
+/// The machine went down before what the shim had written of itself reached the disk.
+#[tokio::test]
+async fn a_damaged_record_of_a_shim_that_is_gone_tells_that_the_run_is_over() {
+    let run = Run::sh("true");
+    let shim = run.launched();
+    run.end_of(&shim).await;
+    let dir = run.run_dir();
+    std::fs::write(dir.join("shim.json"), "").unwrap();
+    std::fs::write(dir.join("exit.json"), "{\"co").unwrap();
+    assert_eq!(look(&dir, None).unwrap(), RunState::Elsewhere(None));
+    assert_eq!(look(&dir, Some(&shim)).unwrap(), RunState::Lost(shim));
+}
+
+#[tokio::test]
+async fn a_damaged_record_of_a_shim_that_lives_is_no_reason_to_give_it_up() {
+    let run = Run::sh("echo up; exec sleep 1000");
+    run.launched();
+    run.printed("up");
+    let record = run.run_dir().join("shim.json");
+    let whole = std::fs::read(&record).unwrap();
+    std::fs::write(&record, "").unwrap();
+    let looked = look(&run.run_dir(), None);
+    std::fs::write(&record, whole).unwrap();
+    assert!(matches!(looked, Err(ProcessError::Damaged { .. })), "{looked:?}");
 }

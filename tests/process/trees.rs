@@ -149,3 +149,32 @@ fn send(signal: &str, pid: i32) {
         wait_until("it is stopped", || state(pid) == Some('T'));
     }
 }
+
+/// What the program had started is nobody's child any more: it is found by the mark of its run, and nothing else is.
+#[tokio::test]
+async fn what_outlives_a_killed_shim_is_found_by_its_mark_and_ended() {
+    let other = Run::sh("echo up; sleep 1000 & exec sleep 1000");
+    let bystander = other.launched();
+    other.printed("up");
+    let run = Run::sh(
+        "setsid sh -c 'trap \"\" TERM; echo $$ >&2; while :; do sleep 1; done' & echo up; exec sleep 1000",
+    );
+    let shim = run.launched();
+    run.printed("up");
+    wait_until("the grandchild says who it is", || {
+        run.output().lines().count() == 2
+    });
+    let output = run.output();
+    let grandchild: i32 = output.lines().find_map(|l| l.parse().ok()).unwrap();
+    send("KILL", shim.pid);
+    wait_until("the shim dies", || is_alive(&shim) == Liveness::Gone);
+    assert!(
+        state(grandchild).is_some_and(|s| s != 'Z'),
+        "nothing is left to be ended"
+    );
+    assert!(orch::process::end_orphans(&run.run_dir()).await.unwrap() > 0);
+    assert!(state(grandchild).is_none_or(|s| s == 'Z'));
+    assert_eq!(is_alive(&bystander), Liveness::Alive);
+    assert!(state(other.agent_pid()).is_some_and(|s| s != 'Z'));
+    assert_eq!(orch::process::end_orphans(&run.run_dir()).await.unwrap(), 0);
+}

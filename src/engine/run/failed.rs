@@ -9,7 +9,7 @@ use crate::domain::job::{Claim, Job, JobEnd};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::walk;
 use crate::process::{self, Forbidden, ProcessError, RunState};
-use crate::store::{jobs, tasks};
+use crate::store::{StoreError, jobs, runs, tasks};
 
 use super::super::transition::{self, Abort, Briefing, Ending};
 use super::super::{Engine, EngineError, Hint};
@@ -139,7 +139,9 @@ pub(super) async fn end_tree(engine: &Engine, run: &Run, claim: Claim) -> Result
             process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
             Ok(())
         }
-        RunState::NotLaunched | RunState::Ended(_) | RunState::Lost(_) | RunState::Elsewhere(_) => Ok(()),
+        // The program died with its shim; what it had started did not.
+        RunState::Lost(_) => Ok(process::end_orphans(&dir).await.map(drop)?),
+        RunState::NotLaunched | RunState::Ended(_) | RunState::Elsewhere(_) => Ok(()),
     }
 }
 
@@ -183,6 +185,14 @@ pub(super) async fn without_stage(
     job: &Job,
     why: &str,
 ) -> Result<(), EngineError> {
+    let (held, run) = engine
+        .store()
+        .read(move |tx| Ok::<_, StoreError>((jobs::holds(tx, claim)?, runs::of_claim(tx, claim)?)))
+        .await?;
+    // Nothing of it works on for a task that people see as blocked.
+    if let Some(run) = run.filter(|_| held) {
+        end_tree(engine, &run, claim).await?;
+    }
     let (task_id, why, now) = (job.task_id, why.to_owned(), engine.now());
     let wrote = engine
         .store()

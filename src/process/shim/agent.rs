@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::process::LaunchSpec;
+use crate::process::orphans::MARK;
 use crate::process::sys;
 
 /// Names and reasons longer than this would outgrow the space reserved for the record.
@@ -50,7 +51,7 @@ impl NotStarted {
 
 impl Agent {
     /// Starts it in a process group of its own, to die with the shim.
-    pub fn start(spec: &LaunchSpec) -> Result<Self, NotStarted> {
+    pub fn start(spec: &LaunchSpec, run_dir: &Path) -> Result<Self, NotStarted> {
         // Asked first, because the system gives the same answer as for a missing program.
         if !spec.cwd.is_dir() {
             return Err(NotStarted::refused(format!(
@@ -67,6 +68,7 @@ impl Agent {
             .args(&spec.args)
             .env_clear()
             .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .env(MARK, run_dir)
             .current_dir(&spec.cwd)
             .stdin(stdin)
             .stdout(Stdio::piped())

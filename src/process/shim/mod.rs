@@ -129,7 +129,7 @@ fn start(run_dir: &Path) -> Result<(LaunchSpec, Agent), NotStarted> {
         Ok(None) => return Err(NotStarted::refused(format!("there is no {LAUNCH}"))),
         Err(error) => return Err(NotStarted::refused(error.to_string())),
     };
-    let agent = Agent::start(&spec)?;
+    let agent = Agent::start(&spec, run_dir)?;
     Ok((spec, agent))
 }
 
