@@ -105,7 +105,8 @@ async fn run(
 fn open_ahead(project: Arc<ProjectHandle>) {
     actix_rt::spawn(async move {
         let (name, file) = (project.config.name.clone(), project.config.source.clone());
-        let opened = tokio::task::spawn_blocking(move || project.repository().map(drop));
+        let opened =
+            tokio::task::spawn_blocking(move || project.repository()?.finish_interrupted_merge().map(drop));
         if let Ok(Err(e)) = opened.await {
             warn!(
                 "project {} ({}) cannot work until this is mended: {}",

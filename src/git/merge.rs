@@ -52,11 +52,14 @@ impl Repository {
     /// that was left half way is brought along.
     pub fn fast_forward_main(&self, candidate: &Sha, expected_old: &Sha) -> Result<FastForward, GitError> {
         let place = self.place_of_main()?;
-        if let Place::Copy(copy) = &place {
-            self.finish_interrupted(copy)?;
-        }
+        let left_behind = self.finish_in(&place)?;
         if let Some(outcome) = self.without_a_push(candidate, expected_old)? {
-            return Ok(outcome);
+            return Ok(match (outcome, left_behind) {
+                (FastForward::AlreadyMerged(main), Some(reason)) => {
+                    FastForward::MergedWithoutCopy { main, reason }
+                }
+                (outcome, _) => outcome,
+            });
         }
         match self.ancestry(expected_old, candidate)? {
             Relation::Same | Relation::Ahead => {}
@@ -84,6 +87,19 @@ impl Repository {
                 },
             }),
             other => Ok(other),
+        }
+    }
+
+    /// Brings along a working copy whose merge was interrupted by the death of the service, or lets it go. Answers why
+    /// its files could not follow, when they could not.
+    pub fn finish_interrupted_merge(&self) -> Result<Option<String>, GitError> {
+        self.finish_in(&self.place_of_main()?)
+    }
+
+    fn finish_in(&self, place: &Place) -> Result<Option<String>, GitError> {
+        match place {
+            Place::Copy(copy) => self.finish_interrupted(copy),
+            Place::Nowhere | Place::Occupied { .. } => Ok(None),
         }
     }
 

@@ -66,26 +66,28 @@ impl Repository {
         }
     }
 
-    /// Brings along a copy whose holder died after main had moved, or lets it go when main had not.
-    pub(super) fn finish_interrupted(&self, copy: &Copy) -> Result<(), GitError> {
+    /// Brings along a copy whose holder died after main had moved, or lets it go when main had not. Answers why the
+    /// files could not follow.
+    pub(super) fn finish_interrupted(&self, copy: &Copy) -> Result<Option<String>, GitError> {
         let path = copy.lock_path();
         let Ok(lock) = File::open(&path) else {
-            return Ok(());
+            return Ok(None);
         };
         let text = fs::read_to_string(&path).unwrap_or_default();
         let mut words = text.split_whitespace();
         let (Some(MARK), Some(old), Some(new)) = (words.next(), words.next(), words.next()) else {
-            return Ok(());
+            return Ok(None);
         };
         let (Ok(old), Ok(new), Ok(())) = (Sha::parse(old), Sha::parse(new), lock.try_lock()) else {
-            return Ok(());
+            return Ok(None);
         };
         let moved = self.head_in(&copy.admin)?.as_ref() == Some(&new);
         // Files that the dead holder had written already stop it: then the person has to look.
         let result = if moved { copy.apply(&old, &new) } else { Ok(()) };
         drop(fs::remove_file(&path));
         match result {
-            Ok(()) | Err(GitError::Failed { .. }) => Ok(()),
+            Ok(()) => Ok(None),
+            Err(GitError::Failed { stderr, .. }) => Ok(Some(stderr)),
             Err(error) => Err(error),
         }
     }

@@ -108,6 +108,11 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// It may be under way at this moment.
+    pub fn is_open(&self) -> bool {
+        self.status == IntentStatus::Intended
+    }
+
     /// The deed is known to have happened.
     pub fn is_done(&self) -> bool {
         self.status == IntentStatus::Done
@@ -203,21 +208,48 @@ pub fn intend(conn: &mut Conn, new: &NewIntent, now: Timestamp) -> Result<Intent
     row.decode()
 }
 
-/// Intends a deed under a key that may have been intended for something else before: while it is open, what is needed to
-/// recognise it afterwards is replaced.
+/// Intends a deed that may have been done before and is to be done once more: a branch can come back to where it was.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn again(conn: &mut Conn, new: &NewIntent, now: Timestamp) -> Result<Intent, StoreError> {
+    let found = intend(conn, new, now)?;
+    if found.status == IntentStatus::Intended {
+        return Ok(found);
+    }
+    let row: Columns = on!(conn, c => diesel::update(intents::table)
+        .filter(intents::id.eq(found.id.0))
+        .filter(intents::status.ne(IntentStatus::Intended.as_str()))
+        .set((
+            intents::status.eq(IntentStatus::Intended.as_str()),
+            intents::outcome.eq(None::<&str>),
+            intents::finished_at.eq(None::<i64>),
+            intents::job_id.eq(new.claim.map(|c| c.job.0)),
+            intents::claim_epoch.eq(new.claim.map(|c| c.epoch.0)),
+            intents::created_at.eq(now.0),
+        ))
+        .returning(Columns::as_returning())
+        .get_result(c))?;
+    row.decode()
+}
+
+/// Intends a deed under a key that may have been intended for something else before: unless it was done, what is needed
+/// to recognise it afterwards is replaced.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn aim(conn: &mut Conn, new: &NewIntent, now: Timestamp) -> Result<Intent, StoreError> {
     let found = intend(conn, new, now)?;
-    if found.payload == new.payload {
+    if found.status == IntentStatus::Intended && found.payload == new.payload {
         return Ok(found);
     }
     let payload = to_json(&new.payload)?;
     let row: Option<Columns> = on!(conn, c => diesel::update(intents::table)
         .filter(intents::id.eq(found.id.0))
-        .filter(intents::status.eq(IntentStatus::Intended.as_str()))
+        .filter(intents::status.ne(IntentStatus::Done.as_str()))
         .set((
+            intents::status.eq(IntentStatus::Intended.as_str()),
+            intents::finished_at.eq(None::<i64>),
             intents::payload.eq(&payload),
             intents::job_id.eq(new.claim.map(|c| c.job.0)),
             intents::claim_epoch.eq(new.claim.map(|c| c.epoch.0)),

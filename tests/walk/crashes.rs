@@ -216,6 +216,38 @@ fn killed_while_it_merges_what_an_earlier_try_was_not_about() {
     assert_ne!(service.task(&id).task.candidate, first);
 }
 
+/// Main has moved, and the person's files are still the old ones.
+#[test]
+fn killed_before_the_working_copy_follows_it_follows_after_the_start() {
+    let repo = Repo::new();
+    let mut service = start(&repo, WAITS);
+    let out = service.out();
+    let hook = format!(
+        "#!/bin/sh\n[ \"$1\" = refs/heads/main ] || exit 0\n: >'{0}/moved'\nwhile [ -e '{0}/hold' ]; do sleep 0.02; done\n",
+        out.display()
+    );
+    let path = repo.path.join(".git/hooks/post-update");
+    fs::write(&path, hook).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let id = service.add("Write it");
+    service.wait_here("dev");
+    service.tell("hold");
+    service.tell("go");
+    let moved = out.join("moved");
+    wait_until("main has moved", || moved.exists());
+    service.kill9();
+    fs::remove_file(out.join("hold")).unwrap();
+    wait_until("nothing works on it", || service.processes().is_empty());
+    assert!(
+        repo.path.join(".git/index.lock").exists(),
+        "the copy is held still"
+    );
+    service.start();
+    done_without_loss(&mut service, &id);
+    assert!(!repo.path.join(".git/index.lock").exists());
+    assert_eq!(repo.git(&["status", "--porcelain"]), "", "the files followed");
+}
+
 #[test]
 fn killed_while_the_tests_run() {
     let repo = Repo::new();

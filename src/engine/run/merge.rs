@@ -74,12 +74,14 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
     let intended = |i: Intent| i.payload.get("head").and_then(|h| h.as_str()) == Some(head.as_str());
     let candidate = a.task.candidate.clone();
     if contained && (candidate.as_ref() == Some(&head) || recorded.is_some_and(intended)) {
-        return merged(engine, a, &head).await;
+        // The repository is asked once more all the same: a working copy may have been left half way.
+        return send(engine, a, lease, &head, &main).await;
     }
     let question = Question {
         head: None,
         gates: Some(gates_before_merge(a)?),
         run: Some(a.run.id),
+        anew: None,
     };
     let looked = look(engine, &a.project, &a.task, &a.stage, &question).await?;
     let meant = match &candidate {
@@ -226,7 +228,7 @@ async fn merged(engine: &Engine, a: &mut Attempt, head: &Sha) -> Result<Step, En
             kind: IntentKind::Merge,
             payload: json!({ "head": head }),
         };
-        let intent = intents::intend(tx, &new, now)?;
+        let intent = intents::aim(tx, &new, now)?;
         if intents::finish(tx, intent.id, "merged", now)?.is_won() {
             forge.record_merged(tx, (task.project_id, &task.branch), &head, now)?;
             let text = format!("{} merged into {main}", head.short());
@@ -262,6 +264,7 @@ async fn after_merge(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineErr
         head: None,
         gates: None,
         run: Some(a.run.id),
+        anew: None,
     };
     let judgement = judge::ask(engine, a, question).await?;
     judge::conclude(engine, a, judgement).await
@@ -300,6 +303,8 @@ async fn snooze(engine: &Engine, a: &mut Attempt, reason: String, until: Until) 
     let hold = a.hold();
     in_one_write(engine, a, move |tx, s, task| {
         transition::alert_if_overdue(tx, s, task, &reason)?;
+        // Whoever sleeps merges nothing meanwhile.
+        intents::void_open(tx, task.id, IntentKind::Merge, s.now)?;
         let available_at = match until {
             Until::Pause(pause) => s.now + pause,
             Until::Lease(waiting) => waiting.until(tx, s.now, LEASE_FALLBACK)?,
