@@ -21,7 +21,7 @@ struct Applied {
     task: Task,
     effect: Effect,
     said: String,
-    stopped: Option<Job>,
+    stopped: Vec<Job>,
 }
 
 struct Made {
@@ -35,6 +35,8 @@ struct Made {
 enum Refused {
     /// Another candidate was meant than the one there is.
     OtherCandidate(Option<Sha>),
+    /// Main is being changed for the task at this moment.
+    Merging,
     Abort(Abort),
 }
 
@@ -85,7 +87,7 @@ pub async fn apply(
             {
                 return Err(Refused::OtherCandidate(task.candidate));
             }
-            Ok(perform(tx, &setting, task, &made)?)
+            perform(tx, &setting, task, &made)
         })
         .await
         .map_err(|refused| match refused {
@@ -94,9 +96,12 @@ pub async fn apply(
                 let what = format!("the task's candidate is another: {now}; look at it and decide anew");
                 EngineError::Conflict { what }
             }
+            Refused::Merging => EngineError::Conflict {
+                what: "the task is being merged at this moment: look again, then decide".into(),
+            },
             Refused::Abort(a) => a.into(),
         })?;
-    if let Some(job) = &applied.stopped {
+    for job in &applied.stopped {
         engine.hint(Hint::Stop(claim_of(job)));
     }
     engine.committed();
@@ -120,15 +125,16 @@ async fn cancel_unplaced(
     let write = engine.store().write(move |tx| {
         let task = tasks::by_id(tx, found.id)?.ok_or(Abort::Lost)?;
         if task.status.is_terminal() {
-            return Ok((task, None, false));
+            return Ok((task, Vec::new(), false));
         }
-        let stopped = jobs::cancel_live(tx, task.id, &text, now)?;
+        let mut stopped = Vec::from_iter(jobs::cancel_live(tx, task.id, &text, now)?);
         let cancelled = transition::cancel_unplaced(tx, &task, made.comment.clone(), &text, now)?;
+        stopped.extend(transition::strand(tx, &cancelled, now)?);
         Ok::<_, Abort>((cancelled, stopped, true))
     });
     let (task, stopped, applied) = write.await?;
-    if let Some(job) = stopped {
-        engine.hint(Hint::Stop(claim_of(&job)));
+    for job in &stopped {
+        engine.hint(Hint::Stop(claim_of(job)));
     }
     engine.committed();
     Ok(GestureView {
@@ -174,13 +180,25 @@ fn parse(make: MakeGesture) -> Result<Made, EngineError> {
     })
 }
 
-fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applied, Abort> {
+fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applied, Refused> {
     let live = jobs::live_of_task(tx, task.id)?;
     let deploying = live.as_ref().is_some_and(|j| j.kind == JobKind::DeployFinalizer);
     let effect = effect(made.gesture, &task, &s.project.config.pipeline, deploying);
+    let takes_away = match &effect {
+        Effect::Again | Effect::BackTo(_) | Effect::Park(_) | Effect::Cancel => true,
+        Effect::Nothing(_)
+        | Effect::Start(_)
+        | Effect::Unpark
+        | Effect::Approve
+        | Effect::AskGates
+        | Effect::Confirm => false,
+    };
+    if takes_away && transition::is_merging(tx, &task, live.as_ref())? {
+        return Err(Refused::Merging);
+    }
     record(tx, s, &task, made, &effect)?;
     let said = say(&effect, &task);
-    let mut stopped = None;
+    let mut stopped = Vec::new();
     let b = Briefing {
         text: format!("{} by {}: {said}", made.gesture.as_str(), made.person),
         kind: "gesture",
@@ -195,7 +213,7 @@ fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applie
         Effect::Unpark => unpark(tx, s, &task, made, b)?,
         Effect::Approve | Effect::AskGates => ask_gates(tx, s, task, live.as_ref(), &b)?,
         Effect::Again => {
-            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            stopped.extend(jobs::cancel_live(tx, task.id, &b.text, s.now)?);
             let here = stage(s, &task.stage)?;
             transition::enter(
                 tx,
@@ -209,7 +227,7 @@ fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applie
             )?
         }
         Effect::BackTo(to) => {
-            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            stopped.extend(jobs::cancel_live(tx, task.id, &b.text, s.now)?);
             transition::let_go(tx, &task, s.now)?;
             transition::enter(
                 tx,
@@ -224,7 +242,7 @@ fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applie
         }
         Effect::Confirm => confirm(tx, s, &task, made, &b)?,
         Effect::Park(status) => {
-            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            stopped.extend(jobs::cancel_live(tx, task.id, &b.text, s.now)?);
             transition::let_go(tx, &task, s.now)?;
             let reason = made
                 .comment
@@ -233,9 +251,11 @@ fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applie
             transition::stand(tx, s, &task, *status, Some(reason), &b)?
         }
         Effect::Cancel => {
-            stopped = jobs::cancel_live(tx, task.id, &b.text, s.now)?;
+            stopped.extend(jobs::cancel_live(tx, task.id, &b.text, s.now)?);
             transition::let_go(tx, &task, s.now)?;
-            transition::stand(tx, s, &task, TaskStatus::Cancelled, made.comment.clone(), &b)?
+            let gone = transition::stand(tx, s, &task, TaskStatus::Cancelled, made.comment.clone(), &b)?;
+            stopped.extend(transition::strand(tx, &gone, s.now)?);
+            gone
         }
     };
     Ok(Applied {

@@ -48,6 +48,9 @@ pub async fn add(engine: &Engine, new: AddTask, now: Timestamp) -> Result<Added,
             InsertError::Taken(id) => EngineError::Conflict {
                 what: format!("{id} exists already in this project: choose another id, or leave it out"),
             },
+            InsertError::NeverDone(id) => EngineError::Invalid {
+                what: format!("depends_on: {id} was cancelled and will never be done"),
+            },
             InsertError::Abort(a) => a.into(),
         })?;
     engine.committed();
@@ -60,6 +63,7 @@ pub async fn add(engine: &Engine, new: AddTask, now: Timestamp) -> Result<Added,
 
 enum InsertError {
     Taken(WorkItemId),
+    NeverDone(WorkItemId),
     Abort(Abort),
 }
 
@@ -106,6 +110,12 @@ fn insert(
         Inserted::Existing(_) => return Err(InsertError::Taken(id)),
     };
     for dependency in depends_on {
+        let on = tasks::by_id(tx, *dependency)?
+            .ok_or(Abort::Lost)
+            .map_err(InsertError::Abort)?;
+        if on.status == TaskStatus::Cancelled {
+            return Err(InsertError::NeverDone(on.work_item_id));
+        }
         match tasks::add_dependency(tx, task.id, *dependency)? {
             AddDependency::Added => {}
             // A new task has nobody that waits for it, and its dependencies were looked up in its project.
@@ -232,10 +242,6 @@ async fn resolve_dependencies(
             })
             .await?;
         match task {
-            Some(task) if task.status == TaskStatus::Cancelled => {
-                let what = format!("depends_on: {name} was cancelled and will never be done");
-                return Err(EngineError::Invalid { what });
-            }
             Some(task) => found.push(task.id),
             None => {
                 let what = format!("depends_on: no task {name} in project {}", project.config.name);

@@ -1,5 +1,7 @@
 //! Reads all that gates may look at, and asks them. Writes nothing, runs nothing: safe at any time.
 
+use std::collections::BTreeMap;
+
 use crate::domain::evidence::Evidence;
 use crate::domain::gate::{GateState, Verdict};
 use crate::domain::id::{BranchName, CodeTree, PatchId, RunId, Sha};
@@ -65,6 +67,9 @@ pub struct Question {
     pub gates: Option<Vec<GateSpec>>,
     /// The run that asks, if one does.
     pub run: Option<RunId>,
+    /// Red answers of programs up to this one (by id) do not count: what made them red (a full disk, a tool that was missing)
+    /// may have been mended since.
+    pub anew: Option<i64>,
 }
 
 /// Key of the intent that records the merge of this visit.
@@ -89,8 +94,11 @@ pub async fn look(
     question: &Question,
 ) -> Result<Looked, EngineError> {
     let known = {
-        let (task, role) = (task.clone(), stage.role);
-        engine.store().read(move |tx| known(tx, &task, role)).await?
+        let (task, role, anew) = (task.clone(), stage.role, question.anew);
+        engine
+            .store()
+            .read(move |tx| known(tx, &task, role, anew))
+            .await?
     };
     let gates: Vec<GateSpec> = match &question.gates {
         Some(gates) => gates.clone(),
@@ -144,13 +152,19 @@ fn known(
     tx: &mut Conn,
     task: &Task,
     role: Option<crate::domain::pipeline::Role>,
+    anew: Option<i64>,
 ) -> Result<Known, StoreError> {
     let run = match role {
         Some(role) => runs::latest_success_of_visit(tx, task.id, task.visit, role)?,
         None => None,
     };
+    let mut evidence = evidence::latest_all(tx, task.id)?;
+    evidence.retain(|e| {
+        let of_a_program = e.command.is_some() && e.verdict.state == GateState::Red;
+        !(of_a_program && anew.is_some_and(|last| e.id <= last))
+    });
     Ok(Known {
-        evidence: evidence::latest_all(tx, task.id)?,
+        evidence,
         approved_by: gestures::approved(tx, task.id, task.visit)?.map(|g| g.person),
         run: run.map(|r| RunProof {
             role: r.role,
@@ -220,6 +234,20 @@ fn reads_artifacts(kind: &GateKind) -> bool {
         | GateKind::StagingImageFresh
         | GateKind::Command { .. } => false,
     }
+}
+
+/// What a program that works for a task, or checks its work, is told in its environment.
+pub(super) fn about(project: &ProjectHandle, task: &Task) -> BTreeMap<String, String> {
+    let config = &project.config;
+    let words = [
+        ("ORCH_PROJECT", config.name.to_string()),
+        ("ORCH_WORK_ITEM", task.work_item_id.to_string()),
+        ("ORCH_ARTIFACTS_DIR", artifacts_dir(task)),
+        ("ORCH_BRANCH", task.branch.to_string()),
+        // As it is called in a worktree of the clone, which has no branches of its own.
+        ("ORCH_MAIN", format!("origin/{}", config.main)),
+    ];
+    words.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
 }
 
 /// Where a task's artifacts are, from the root of its repository.

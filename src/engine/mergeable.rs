@@ -17,7 +17,7 @@ use crate::store::{evidence, intents};
 
 use super::check::{self, Check, Checked};
 use super::lease::MergeLease;
-use super::look::heads;
+use super::look::{about, heads};
 use super::transition::{Abort, Hold};
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
@@ -146,7 +146,7 @@ async fn rebase(
     let (now, hold) = (engine.now(), purpose.hold);
     let intent = engine.store().write(move |tx| {
         hold.check(tx)?;
-        Ok::<_, Abort>(intents::intend(tx, &intent, now)?)
+        Ok::<_, Abort>(intents::again(tx, &intent, now)?)
     });
     let intent = intent.await?;
     let (handle, branch, expected, head) = (project.clone(), task.branch.clone(), old.clone(), new.clone());
@@ -219,6 +219,7 @@ async fn test(
         timeout: engine.settings().agent.check_timeout,
         claim: purpose.hold.claim,
         label: "merge".into(),
+        about: about(project, task),
     };
     let checked: Checked = check::run(engine, project, check).await?;
     let verdict = checked.tests_verdict();

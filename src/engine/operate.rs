@@ -31,32 +31,54 @@ pub async fn cancel_job(
     let wrote = engine
         .store()
         .write(move |tx| {
+            let task = tasks::by_id(tx, job.task_id)?.ok_or(NotCancelled::Over)?;
+            let live = jobs::live_of_task(tx, task.id)?.filter(|j| j.id == JobId(id));
+            if transition::is_merging(tx, &task, live.as_ref())? {
+                return Err(NotCancelled::Merging);
+            }
             let Guarded::Won(before) = jobs::cancel(tx, JobId(id), &reason, now)? else {
-                return Err(Abort::Lost);
+                return Err(NotCancelled::Over);
             };
-            let task = tasks::by_id(tx, job.task_id)?.ok_or(Abort::Lost)?;
             let why = format!("job {id} was cancelled: {reason}");
             let b = Briefing {
                 text: why.clone(),
                 kind: "job",
                 ..Briefing::default()
             };
-            transition::block(tx, &s, &task, &why, &b)?;
+            transition::block(tx, &s, &task, &why, &b).map_err(NotCancelled::Abort)?;
             Ok(before)
         })
         .await;
     let before = match wrote {
         Ok(before) => before,
-        Err(Abort::Lost) => {
+        Err(NotCancelled::Over) => {
             return Err(EngineError::Conflict {
                 what: format!("job {id} is already finished"),
             });
         }
-        Err(e) => return Err(e.into()),
+        Err(NotCancelled::Merging) => {
+            return Err(EngineError::Conflict {
+                what: format!("job {id} is merging at this moment: look again, then decide"),
+            });
+        }
+        Err(NotCancelled::Abort(e)) => return Err(e.into()),
     };
     engine.hint(Hint::Stop(claim_of(&before)));
     engine.committed();
     queries::job(engine, id).await
+}
+
+/// Why a cancel leaves no trace.
+enum NotCancelled {
+    Over,
+    Merging,
+    Abort(Abort),
+}
+
+impl From<StoreError> for NotCancelled {
+    fn from(e: StoreError) -> Self {
+        NotCancelled::Abort(e.into())
+    }
 }
 
 /// Why a retry leaves no trace.
@@ -121,7 +143,7 @@ pub async fn retry_job(engine: &Engine, id: i64, now: Timestamp) -> Result<JobVi
     Err(EngineError::Conflict { what })
 }
 
-/// Changes the priority of a queued job.
+/// Changes the priority of a queued job, and of those that follow it.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` when it is not queued.
@@ -134,7 +156,14 @@ pub async fn set_priority(
     find(engine, id).await?;
     match engine
         .store()
-        .write(move |tx| jobs::reprioritise(tx, JobId(id), priority))
+        .write(move |tx| {
+            let changed = jobs::reprioritise(tx, JobId(id), priority)?;
+            if let Guarded::Won(job) = &changed {
+                // The jobs after it are for the same task.
+                tasks::reprioritise(tx, job.task_id, priority)?;
+            }
+            Ok::<_, StoreError>(changed)
+        })
         .await?
     {
         Guarded::Won(_) => {

@@ -126,6 +126,17 @@ pub fn latest(conn: &mut Conn, task: TaskId, gate: &str) -> Result<Option<Eviden
         .optional())?)
 }
 
+/// The id of the last answer about a task, if there is one.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn last_id(conn: &mut Conn, task: TaskId) -> Result<Option<i64>, StoreError> {
+    Ok(on!(conn, c => evidence::table
+        .filter(evidence::task_id.eq(task.0))
+        .select(diesel::dsl::max(evidence::id))
+        .first(c))?)
+}
+
 /// The last answer of each gate about a task, by the gate's name.
 ///
 /// # Errors

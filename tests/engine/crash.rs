@@ -129,7 +129,10 @@ async fn a_deed_that_was_done_and_not_recorded_is_not_done_again() {
             RunStep::Committed => committed(),
             RunStep::Pushed => house.head(&branch).is_some_and(|h| h != before),
             // One transaction each, so there is no deed without its record: any moment after the last step will do.
-            RunStep::PrOpened => house.run_of(claim).await.unwrap().step == RunStep::Pushed,
+            RunStep::PrOpened => {
+                let run = house.run_of(claim).await;
+                run.is_some_and(|r| r.step == RunStep::Pushed)
+            }
             RunStep::Evaluated => !house.tested().is_empty(),
             RunStep::Finalised => house.stands(task).await == "review active" && !worktree.exists(),
             RunStep::Claimed | RunStep::Abandoned => panic!("no deed"),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use orch::domain::id::TaskId;
 use orch::domain::job::JobStatus;
-use orch::engine::Hint;
 use orch::engine::run::{Driven, claim_of};
+use orch::engine::{EngineError, Hint};
 
 use super::house::{CONFIRMED, House, Plan, SHORT, empty_task};
 use orch::engine::views::AddTask;
@@ -530,4 +530,121 @@ async fn a_deployer_works_after_the_merge_and_a_failed_deploy_goes_back_for_anot
             .count(),
         2
     );
+}
+
+// --- what comes in between
+
+/// A hook that holds what comes to a branch of this pattern until `out/<point>.go` is there.
+fn hold_pushes(house: &House, pattern: &str, point: &str) {
+    let hook = house.origin().join("hooks/pre-receive");
+    let out = house.path("out");
+    let script = format!(
+        "#!/bin/sh\nread old new ref\ncase $ref in {pattern}) ;; *) exit 0 ;; esac\n: >'{0}/{point}.reached'\n\
+         while [ ! -e '{0}/{point}.go' ]; do sleep 0.02; done\n",
+        out.display()
+    );
+    std::fs::write(&hook, script).unwrap();
+    super::house::shell(&format!("chmod +x '{}'", hook.display()));
+}
+
+#[tokio::test]
+async fn a_merge_that_is_under_way_cannot_be_taken_back_any_more() {
+    let house = House::short().await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    hold_pushes(&house, "refs/heads/main", "merge");
+    let mut monitor = house.driving(claim);
+    let reached = house.path("out/merge.reached");
+    monitor
+        .until("the push is under way", async || reached.exists())
+        .await;
+    for gesture in ["cancelled", "blocked", "needs-input"] {
+        let refused = house.try_gesture(task, gesture).await;
+        assert!(
+            matches!(&refused, Err(EngineError::Conflict { what }) if what.contains("being merged")),
+            "{gesture}: {refused:?}"
+        );
+    }
+    let refused =
+        orch::engine::operate::cancel_job(&house.engine, claim.job.0, "no", house.engine.now()).await;
+    assert!(
+        matches!(refused, Err(EngineError::Conflict { .. })),
+        "{refused:?}"
+    );
+    house.go("merge");
+    assert_eq!(monitor.end().await.unwrap(), Driven::Over);
+    assert_eq!(house.stands(task).await, "done done");
+}
+
+#[tokio::test]
+async fn a_merge_that_sleeps_can_be_taken_back() {
+    let house = House::short().await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    let hook = house.origin().join("hooks/pre-receive");
+    std::fs::write(&hook, "#!/bin/sh\necho no >&2\nexit 1\n").unwrap();
+    super::house::shell(&format!("chmod +x '{}'", hook.display()));
+    house.drive(claim).await;
+    assert_eq!(house.job(claim).await.status, JobStatus::Queued);
+    // It looks again, and has not begun to merge.
+    house.later(Duration::from_secs(3600));
+    assert_eq!(house.claim().await.len(), 1);
+    house.gesture(task, "cancelled").await;
+    assert_eq!(house.stands(task).await, "review cancelled");
+}
+
+#[tokio::test]
+async fn a_worktree_that_is_being_made_when_its_job_is_taken_away_does_not_stay() {
+    let house = House::short().await;
+    hold_pushes(&house, "refs/heads/feature/*", "branch");
+    let task = house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    let mut monitor = house.driving(claim);
+    let reached = house.path("out/branch.reached");
+    monitor
+        .until("the branch is being made", async || reached.exists())
+        .await;
+    house.gesture(task, "cancelled").await;
+    drop(monitor);
+    let engine = house.engine.clone();
+    let cleaning = tokio::spawn(async move { orch::engine::run::abandon(&engine, claim).await });
+    house.go("branch");
+    cleaning.await.unwrap().unwrap();
+    assert_eq!(house.leftovers(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_made_the_tests_red_may_be_mended_without_a_commit() {
+    let outside = tempfile::tempdir().unwrap();
+    let mended = outside.path().join("mended");
+    let house = Plan::new(SHORT)
+        .top(&format!("test_command = 'test -e {}'", mended.display()))
+        .top("max_developer_retries = 0")
+        .build()
+        .await;
+    house.role("developer", "mkdir -p src; echo work >src/it.txt");
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "development blocked");
+    std::fs::write(&mended, "").unwrap();
+    house.gesture(task, "in-progress").await;
+    house.run_all().await;
+    assert_eq!(
+        house.stands(task).await,
+        "done done",
+        "{:#?}",
+        house.events(task).await
+    );
+}
+
+#[tokio::test]
+async fn a_stage_in_which_nobody_works_may_come_first() {
+    let stages = format!("[[stage]]\nname = \"triage\"\ngates = [\"human_approved\"]\n{SHORT}");
+    let house = Plan::new(&stages).build().await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "triage waiting_human");
+    house.gesture(task, "approved").await;
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use orch::domain::job::JobStatus;
 use orch::engine::run::{Driven, claim_of};
 use orch::engine::views::{AddTask, MakeGesture};
-use orch::engine::{EngineError, gestures, intake, queries};
+use orch::engine::{EngineError, gestures, intake, operate, queries};
 
 use super::house::{House, Plan, SHORT, empty_task};
 
@@ -58,7 +58,7 @@ async fn a_job_that_is_held_back_says_by_what() {
     );
     let shown = queries::task(&house.engine, "SHOP-003", house.engine.now()).await;
     assert_eq!(shown.unwrap().jobs[0].held.as_deref(), Some("waits for SHOP-001"));
-    orch::engine::operate::set_paused(&house.engine, true, house.engine.now())
+    operate::set_paused(&house.engine, true, house.engine.now())
         .await
         .unwrap();
     assert!(
@@ -75,7 +75,11 @@ async fn whoever_depends_on_a_cancelled_task_is_told_and_goes_on_when_a_person_s
     let first = house.add("First").await;
     let second = house.add_with(after("Second", "SHOP-001")).await;
     let third = house.add_with(after("Third", "SHOP-002")).await;
+    // Whoever waits for an answer anyway is told too: the answer alone would let it go on without.
+    let asking = house.add_with(after("Asking", "SHOP-001")).await;
+    house.gesture(asking, "needs-input").await;
     house.gesture(first, "cancelled").await;
+    assert_eq!(house.stands(asking).await, "development blocked");
     assert_eq!(house.stands(second).await, "development blocked");
     let reason = house.task(second).await.reason.unwrap();
     assert!(reason.contains("SHOP-001 was cancelled"), "{reason}");
@@ -94,6 +98,20 @@ async fn whoever_depends_on_a_cancelled_task_is_told_and_goes_on_when_a_person_s
     house.run_all().await;
     assert_eq!(house.stands(second).await, "done done");
     assert_eq!(house.stands(third).await, "done done");
+}
+
+#[tokio::test]
+async fn an_operators_priority_holds_for_the_jobs_that_follow() {
+    let house = House::short().await;
+    let task = house.add("Say hello").await;
+    let job = house.live_job(task).await.unwrap();
+    operate::set_priority(&house.engine, job.id.0, 7, house.engine.now())
+        .await
+        .unwrap();
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    let next = house.live_job(task).await.unwrap();
+    assert_eq!((next.stage.as_str(), next.priority), ("review", 7));
 }
 
 #[tokio::test]

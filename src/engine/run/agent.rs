@@ -13,7 +13,7 @@ use crate::process::{self, LaunchSpec, ProcessWatch, RunState};
 use crate::settings::project::{self, AgentSettings};
 use crate::store::runs::RunPatch;
 
-use super::super::look::artifacts_dir;
+use super::super::look::about;
 use super::super::{Engine, EngineError, blocking, transition};
 use super::failed::{self, Again};
 use super::prepare::{PROMPT_FILE, role};
@@ -35,8 +35,9 @@ pub(super) async fn launch(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
                     .identity,
             )
         }
-        RunState::Running(shim) | RunState::Lost(shim) | RunState::Elsewhere(shim) => Some(shim),
-        RunState::Ended(_) => process::read_shim(&run_dir)?.map(|r| r.shim),
+        RunState::Running(shim) | RunState::Lost(shim) => Some(shim),
+        RunState::Elsewhere(shim) => shim,
+        RunState::Ended(_) => process::read_shim(&run_dir).ok().flatten().map(|r| r.shim),
     };
     let patch = RunPatch {
         step: Some(RunStep::Running),
@@ -209,14 +210,10 @@ fn launch_spec(engine: &Engine, a: &Attempt, command: &AgentCommand) -> Result<L
     let words = [
         ("ORCH_ROLE", role.as_str().to_owned()),
         ("ORCH_STAGE", a.stage.name.to_string()),
-        ("ORCH_PROJECT", a.project.config.name.to_string()),
-        ("ORCH_WORK_ITEM", a.task.work_item_id.to_string()),
-        ("ORCH_ARTIFACTS_DIR", artifacts_dir(&a.task)),
         ("ORCH_PROMPT_FILE", prompt.display().to_string()),
-        ("ORCH_BRANCH", a.task.branch.to_string()),
-        ("ORCH_MAIN", a.project.config.main.to_string()),
     ];
     extra.extend(words.into_iter().map(|(k, v)| (k.to_owned(), v)));
+    extra.extend(about(&a.project, &a.task));
     let cwd = a.worktree(engine);
     Ok(LaunchSpec {
         program: command.program.clone(),

@@ -194,7 +194,7 @@ async fn intend_push(
             // Lost: a predecessor noted it before it died.
             drop(intents::finish(tx, moved, "the branch had moved", now)?);
         }
-        Ok::<_, Abort>(intents::intend(tx, &intent, now)?.id)
+        Ok::<_, Abort>(intents::again(tx, &intent, now)?.id)
     });
     write.await.map_err(EngineError::from)
 }

@@ -11,11 +11,11 @@ use crate::domain::task::TaskStatus;
 use crate::domain::walk::{self, Answer, Onward, Standing};
 use crate::gates::{self, Check};
 use crate::git::GitError;
-use crate::store::evidence::NewEvidence;
+use crate::store::evidence::{self, NewEvidence};
 
 use super::super::check;
 use super::super::lease::{self, Asked as LeaseAsked, Waiting};
-use super::super::look::{Looked, Question, artifacts_dir, look};
+use super::super::look::{Looked, Question, about, artifacts_dir, look};
 use super::super::mergeable::{self, Mergeable, Purpose};
 use super::super::transition::{self, Briefing, Ending};
 use super::super::{Engine, EngineError, blocking};
@@ -43,6 +43,7 @@ pub(super) async fn judge(engine: &Engine, a: &mut Attempt) -> Result<Step, Engi
             head,
             gates: None,
             run: Some(a.run.id),
+            anew: None,
         },
     )
     .await?;
@@ -56,6 +57,10 @@ pub(super) async fn ask(
     mut question: Question,
 ) -> Result<Judgement, EngineError> {
     let mut tail = String::new();
+    if question.anew.is_none() {
+        let task = a.task.id;
+        question.anew = engine.store().read(move |tx| evidence::last_id(tx, task)).await?;
+    }
     loop {
         let mut looked = look(engine, &a.project, &a.task, &a.stage, &question).await?;
         let needs = looked
@@ -145,6 +150,7 @@ async fn run_check(
         timeout,
         claim: a.claim,
         label,
+        about: about(&a.project, &a.task),
     };
     let checked = check::run(engine, &a.project, spec).await?;
     let verdict = if judged_by_exit {

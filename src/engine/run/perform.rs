@@ -170,7 +170,7 @@ impl Act {
             Onward::Escalate(answer) => {
                 self.end(tx, s)?;
                 let why = format!(
-                    "escalated: {} is red after {} developer retries: {}",
+                    "{} is red after {} developer retries: {}",
                     answer.gate.name, self.task.developer_retries, answer.verdict.reason
                 );
                 let b = Briefing {
@@ -179,7 +179,7 @@ impl Act {
                     evidence: self.packet_json(),
                     ..b
                 };
-                transition::block(tx, s, &self.task, &why, &b)?;
+                transition::block(tx, s, &self.task, &format!("escalated: {why}"), &b)?;
             }
         }
         Ok(())

@@ -23,7 +23,10 @@ pub(super) async fn prepare(engine: &Engine, a: &mut Attempt) -> Result<Step, En
     let text = render(a, role)?;
     let (project, task) = (a.project.clone(), a.task.clone());
     let (worktree, run_dir) = (a.worktree(engine), a.run_dir(engine));
+    // Goes on to its end when the job is taken away meanwhile: whoever cleans up waits for it.
+    let alone = engine.tidying(a.claim).await;
     let (start_sha, start_tree) = blocking(move || {
+        let _alone = alone;
         write(&run_dir, PROMPT_FILE, text.as_bytes())?;
         let (sha, tree) = check_out(&project, &task, &worktree)?;
         let dir = worktree.join(artifacts_dir(&task));

@@ -1,5 +1,6 @@
 //! What becomes of the tasks that wait for one that will never be done.
 
+use crate::domain::job::Job;
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::store::{Conn, jobs, tasks};
@@ -8,20 +9,20 @@ use super::claim::{Abort, won};
 use super::notices::{comment, notice_state, notify, say, tracker_state};
 use crate::store::tasks::TaskChange;
 
-/// Blocks every task that waits for `gone`, which was cancelled: a person decides whether it goes on without.
-pub(super) fn strand(tx: &mut Conn, gone: &Task, now: Timestamp) -> Result<(), Abort> {
+/// Blocks every task that waits for `gone`, which was cancelled: a person decides whether it goes on without. Answers the
+/// jobs that were taken away.
+pub(in crate::engine) fn strand(tx: &mut Conn, gone: &Task, now: Timestamp) -> Result<Vec<Job>, Abort> {
+    let mut stopped = Vec::new();
     for task in tasks::dependants(tx, gone.id)? {
-        match task.status {
-            TaskStatus::Active | TaskStatus::WaitingHuman => {}
-            // It waits for a person anyway, and goes on without when that person says so.
-            TaskStatus::NeedsInput | TaskStatus::Blocked => continue,
-            TaskStatus::Cancelled | TaskStatus::Done => continue,
+        if task.status.is_terminal() {
+            continue;
         }
         let why = format!(
             "{} was cancelled, and this task depends on it: let it go on without (`orch task unblock {}`), or cancel it",
             gone.work_item_id, task.work_item_id
         );
-        jobs::cancel_live(tx, task.id, &why, now)?;
+        stopped.extend(jobs::cancel_live(tx, task.id, &why, now)?);
+        super::let_go(tx, &task, now)?;
         let status = TaskStatus::Blocked;
         let change = TaskChange {
             status: Some(status),
@@ -36,5 +37,5 @@ pub(super) fn strand(tx: &mut Conn, gone: &Task, now: Timestamp) -> Result<(), A
         notify(tx, &blocked, "blocked", &text, now)?;
         comment(tx, &blocked, "blocked", &text, now)?;
     }
-    Ok(())
+    Ok(stopped)
 }

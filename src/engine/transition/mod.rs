@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::id::{ProjectId, Sha, TaskId};
-use crate::domain::job::JobKind;
+use crate::domain::job::{Job, JobKind, JobStatus};
 use crate::domain::pipeline::{Role, Stage};
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
@@ -17,14 +17,16 @@ use crate::domain::walk::{self, Entry};
 use crate::store::evidence::NewEvidence;
 use crate::store::jobs::NewJob;
 use crate::store::tasks::TaskChange;
-use crate::store::{Conn, StoreError, evidence, jobs, leases, tasks};
+use crate::store::{Conn, StoreError, evidence, intents, jobs, leases, tasks};
 
 pub use claim::Hold;
 use claim::won;
 pub(super) use claim::{Abort, Ending, end_claim, record};
+pub(super) use dependants::strand;
 pub(super) use notices::{alert_if_overdue, comment, notify, say};
 use notices::{notice_state, tracker_state};
 
+use super::look::merge_key;
 use super::{Engine, ProjectHandle};
 
 /// What a job says that waits for the merge lease. Who waits for something else is not woken with it.
@@ -147,9 +149,6 @@ pub(super) fn stand(
     if moved.status != task.status {
         notice_state(tx, &moved, s.now)?;
     }
-    if moved.status == TaskStatus::Cancelled {
-        dependants::strand(tx, &moved, s.now)?;
-    }
     Ok(moved)
 }
 
@@ -204,6 +203,13 @@ pub(super) fn queue(
     }
 }
 
+/// True from the moment a merge is intended until its outcome is recorded: what `main` receives then must not be work
+/// that was taken back a moment before.
+pub(super) fn is_merging(tx: &mut Conn, task: &Task, live: Option<&Job>) -> Result<bool, StoreError> {
+    let at_work = live.is_some_and(|j| j.kind == JobKind::DeployFinalizer && j.status == JobStatus::Running);
+    Ok(at_work && intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_open()))
+}
+
 /// Gives back the lease that a task may hold, and wakes those who wait for it.
 pub(super) fn let_go(tx: &mut Conn, task: &Task, now: Timestamp) -> Result<(), StoreError> {
     give_back(tx, task.id, task.project_id, now)
@@ -254,7 +260,6 @@ pub(super) fn cancel_unplaced(
     leases::release_of_task(tx, cancelled.id)?;
     say(tx, &cancelled, "gesture", text, now)?;
     notice_state(tx, &cancelled, now)?;
-    dependants::strand(tx, &cancelled, now)?;
     Ok(cancelled)
 }
 

@@ -90,3 +90,15 @@ pub fn compare_and_set(
         .optional())?;
     guarded(row)
 }
+
+/// Changes the priority of the jobs that a task will have. No part of its version: it says nothing about where it stands.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn reprioritise(conn: &mut Conn, id: TaskId, priority: i32) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(tasks::table)
+        .filter(tasks::id.eq(id.0))
+        .set(tasks::priority.eq(priority))
+        .execute(c))?;
+    Ok(())
+}

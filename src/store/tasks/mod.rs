@@ -4,7 +4,7 @@ mod change;
 mod dependencies;
 mod list;
 
-pub use change::{TaskChange, compare_and_set};
+pub use change::{TaskChange, compare_and_set, reprioritise};
 pub use dependencies::{AddDependency, add_dependency, dependants, dependencies};
 pub(super) use list::Unfinished;
 pub use list::{TaskFilter, list, reconcile_candidates};
