@@ -64,6 +64,7 @@ pub mod outbox;
 pub mod projects;
 pub mod pull_requests;
 pub mod runs;
+pub mod scratch;
 pub mod tasks;
 
 pub use conn::Conn;

@@ -1,6 +1,6 @@
 //! A fresh database for each test, and builders for what stands in it.
 
-use diesel::{Connection as _, PgConnection, RunQueryDsl as _};
+use diesel::RunQueryDsl as _;
 use orch::domain::id::{
     BranchName, InstanceId, NodeName, ProjectId, ProjectName, StageName, Visit, WorkItemId,
 };
@@ -12,6 +12,8 @@ use orch::store::jobs::{self, ClaimRequest, Enqueued, NewJob};
 use orch::store::runs::{self, NewRun};
 use orch::store::tasks::{self, Inserted, NewTask};
 use orch::store::{Conn, Guarded, Store, StoreError, projects};
+
+use crate::support::Postgres;
 
 /// The time at which tests begin.
 pub const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -56,19 +58,7 @@ pub struct Bed {
 
 pub enum Place {
     Folder(#[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir),
-    Server { admin: String, name: String },
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Self::Server { admin, name } = self
-            && let Ok(mut conn) = PgConnection::establish(admin)
-        {
-            drop(
-                diesel::sql_query(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).execute(&mut conn),
-            );
-        }
-    }
+    Server(#[expect(dead_code, reason = "dropped with it")] Postgres),
 }
 
 impl Bed {
@@ -83,11 +73,12 @@ impl Bed {
     }
 
     pub fn postgres() -> Option<Self> {
-        let (url, place) = fresh_postgres()?;
+        let postgres = Postgres::fresh()?;
+        let url = postgres.url().to_owned();
         Some(Self {
             store: Store::open(&url).unwrap(),
             url,
-            place,
+            place: Place::Server(postgres),
         })
     }
 
@@ -245,23 +236,4 @@ pub fn won<T: std::fmt::Debug>(guarded: Guarded<T>) -> T {
         Guarded::Won(value) => value,
         Guarded::Lost => panic!("the write lost"),
     }
-}
-
-fn fresh_postgres() -> Option<(String, Place)> {
-    let Ok(admin) = std::env::var("ORCH_TEST_POSTGRES") else {
-        println!("not run: ORCH_TEST_POSTGRES is not set");
-        return None;
-    };
-    let name = format!("orch_test_{}", uuid::Uuid::new_v4().simple());
-    let mut conn = PgConnection::establish(&admin).unwrap();
-    diesel::sql_query(format!("CREATE DATABASE {name}"))
-        .execute(&mut conn)
-        .unwrap();
-    let server = admin.trim_end_matches('/');
-    let authority = server.find("://").map_or(0, |at| at + 3);
-    let server = match server[authority..].find('/') {
-        Some(slash) => &server[..authority + slash],
-        None => server,
-    };
-    Some((format!("{server}/{name}"), Place::Server { admin, name }))
 }

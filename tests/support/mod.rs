@@ -22,6 +22,7 @@
 
 mod agent;
 mod api;
+mod postgres;
 mod processes;
 mod repo;
 mod service;
@@ -30,6 +31,7 @@ mod wait;
 
 pub use agent::Agent;
 pub use api::{Answer, Api};
+pub use postgres::Postgres;
 pub use processes::{lives, processes_below};
 pub use repo::{Repo, git, git_ok, snapshot};
 pub use service::TestService;

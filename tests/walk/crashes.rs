@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Agent, ONE_STAGE, Project, Repo, Setup, THREE_STAGES, TestService, lives, wait_until};
+use crate::support::{
+    Agent, ONE_STAGE, Postgres, Project, Repo, Setup, THREE_STAGES, TestService, lives, wait_until,
+};
 
 const WAITS: &str = r#"here dev; until_told go; echo x >"$ORCH_WORK_ITEM.txt"; commit it"#;
 
@@ -278,10 +280,21 @@ fn killed_while_the_tests_run() {
 
 #[test]
 fn killed_again_and_again_it_still_does_everything_once() {
+    killed_again_and_again(Setup::new());
+}
+
+#[test]
+fn killed_again_and_again_on_postgresql_it_still_does_everything_once() {
+    if let Some(postgres) = Postgres::fresh() {
+        killed_again_and_again(Setup::new().set("database.url", postgres.url()));
+    }
+}
+
+fn killed_again_and_again(setup: Setup) {
     let repo = Repo::new();
     let base = repo.sha("main");
     let agent = Agent::diligent();
-    let mut service = Setup::new()
+    let mut service = setup
         .set("shutdown", "leave")
         .project(Project::new("shop", &repo).agent(&agent).then(THREE_STAGES))
         .start();

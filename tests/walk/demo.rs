@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::processes_below;
+use crate::support::{Postgres, processes_below};
 
 /// Runs the demo with a place of its own for temporary files.
 fn demo(args: &[&str]) -> (TempDir, Output) {
@@ -72,4 +72,27 @@ fn the_demo_tells_people_what_came_of_it_and_leaves_nothing_behind() {
         !out.contains('\u{1b}'),
         "no escape sequences where nobody sees them"
     );
+}
+
+#[test]
+fn the_demo_runs_on_postgresql_and_drops_its_database() {
+    let Some(postgres) = Postgres::fresh() else { return };
+    let (room, output) = demo(&["--json", "--database-url", postgres.url()]);
+    let out = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{out}\n{said}", output.status);
+    nothing_is_left(&room);
+    assert_eq!(postgres.databases_like("orch_demo_%"), 0);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_without_its_password() {
+    let (room, output) = demo(&["--database-url", "postgres://me:secret@127.0.0.1:1/x"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("postgres://me@127.0.0.1:1/x") && !said.contains("secret"),
+        "{said}"
+    );
+    nothing_is_left(&room);
 }

@@ -13,6 +13,7 @@ use anyhow::Context;
 
 use crate::domain::id::{BranchName, Sha};
 use crate::git;
+use crate::store::scratch::Scratch;
 
 use super::sample;
 
@@ -31,6 +32,8 @@ pub struct Home {
     pub address: String,
     /// The sample repository's `main` before the task.
     pub base: Sha,
+    /// Instead of a SQLite file in the folder.
+    database: Option<Scratch>,
 }
 
 impl Home {
@@ -38,11 +41,11 @@ impl Home {
     ///
     /// # Errors
     /// Something cannot be written, git is missing, or no port is free.
-    pub fn create(keep: bool) -> anyhow::Result<Self> {
+    pub fn create(keep: bool, server: Option<&str>) -> anyhow::Result<Self> {
         let mut name = format!("orch-demo-{}", uuid::Uuid::new_v4().simple());
         // Short, because a person may have to type it; making the folder fails if it exists.
         name.truncate("orch-demo-".len() + 8);
-        let root = std::env::temp_dir().join(name);
+        let root = std::env::temp_dir().join(&name);
         fs::DirBuilder::new().mode(0o700).create(&root).with_context(|| {
             format!(
                 "cannot make the demo's folder {}; point TMPDIR at a writable folder",
@@ -55,7 +58,11 @@ impl Home {
             keep: false,
             address: free_address()?,
             base: Sha::trusted(""),
+            database: None,
         };
+        if let Some(server) = server {
+            home.database = Some(Scratch::make(server, &name.replace('-', "_"))?);
+        }
         home.base = git::sample::create(
             &home.repository(),
             &BranchName::trusted(sample::MAIN),
@@ -120,6 +127,12 @@ impl Home {
             shutdown: &'static str,
             server: Server,
             queue: Queue,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            database: Option<Database>,
+        }
+        #[derive(serde::Serialize)]
+        struct Database {
+            url: String,
         }
         #[derive(serde::Serialize)]
         struct Server {
@@ -137,6 +150,9 @@ impl Home {
                 listen: self.address.clone(),
             },
             queue: Queue { retry_delay_s: 0 },
+            database: self.database.as_ref().map(|d| Database {
+                url: d.url().to_owned(),
+            }),
         };
         Ok(toml::to_string(&settings)?)
     }
@@ -182,6 +198,10 @@ impl Drop for Home {
         if self.keep {
             return;
         }
+        if let Some(database) = &self.database {
+            // A server that has gone away took it along; nobody is left to be told of anything else.
+            drop(database.drop_database());
+        }
         for _ in 0..REMOVALS {
             if fs::remove_dir_all(&self.root).is_ok() || !self.root.exists() {
                 return;
@@ -203,14 +223,14 @@ mod tests {
 
     #[test]
     fn a_home_is_gone_when_it_is_dropped_and_stays_when_it_is_kept() {
-        let home = Home::create(false).unwrap();
+        let home = Home::create(false, None).unwrap();
         let root = home.root().to_owned();
         assert!(home.repository().join(".git").exists());
         assert!(root.join("data/projects/tally.toml").exists());
         drop(home);
         assert!(!root.exists());
 
-        let kept = Home::create(true).unwrap();
+        let kept = Home::create(true, None).unwrap();
         let root = kept.root().to_owned();
         drop(kept);
         assert!(root.exists());
@@ -219,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_settings_of_a_person_do_not_reach_the_service() {
-        let home = Home::create(false).unwrap();
+        let home = Home::create(false, None).unwrap();
         let names: Vec<_> = home.environment().into_iter().map(|(name, _)| name).collect();
         assert!(names.iter().all(|n| !n.to_string_lossy().starts_with("ORCH_")));
         assert!(names.contains(&"HOME".into()));

@@ -39,7 +39,7 @@ const END_GRACE: Duration = Duration::from_secs(5);
 const INTERRUPTED: u8 = 130;
 
 /// Deliver one task in a sample repository, to see how Orch works.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct DemoArgs {
     /// Wait for a person at the human gates instead of answering there.
     #[arg(long)]
@@ -50,6 +50,15 @@ pub struct DemoArgs {
     /// Print one JSON object per event, then one for the result.
     #[arg(long)]
     pub json: bool,
+    /// Run on this PostgreSQL server, in a database of its own, instead of on SQLite:
+    /// postgres://user@host/database.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ORCH_DEMO_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub database_url: Option<String>,
 }
 
 /// Runs the demo. Exit code 0 only when the task is done, `main` holds exactly one merge of it and its tests
@@ -70,14 +79,14 @@ async fn demo(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     // Before anything is written, so that an interruption always cleans up.
     let mut interruptions = Interruptions::listen()?;
-    let home = Home::create(args.keep)?;
+    let home = Home::create(args.keep, args.database_url.as_deref())?;
     let command = command_line(&home)?;
     let mut service = start(&home)?;
     let scene = Scene {
-        args,
         began,
         home: &home,
         show: Show::new(args.json, color),
+        args,
         api: Api::new(&home.address, home.token()),
         command,
     };
