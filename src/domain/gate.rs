@@ -19,6 +19,9 @@ pub enum GateState {
 }
 
 impl GateState {
+    /// All states.
+    pub const ALL: [GateState; 4] = [Self::Green, Self::Red, Self::Pending, Self::Unknown];
+
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,9 +39,7 @@ impl GateState {
 
     /// The inverse of [`GateState::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Green, Self::Red, Self::Pending, Self::Unknown]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+        Self::ALL.into_iter().find(|g| g.as_str() == text)
     }
 }
 

@@ -155,6 +155,9 @@ pub enum Provenance {
 }
 
 impl Provenance {
+    /// All of them.
+    pub const ALL: [Provenance; 3] = [Self::Reported, Self::Priced, Self::Unpriced];
+
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -165,9 +168,7 @@ impl Provenance {
     }
     /// The inverse of [`Provenance::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Reported, Self::Priced, Self::Unpriced]
-            .into_iter()
-            .find(|p| p.as_str() == text)
+        Self::ALL.into_iter().find(|p| p.as_str() == text)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::store::gestures::NewGesture;
 use crate::store::intents::{IntentKind, NewIntent};
 use crate::store::{Conn, StoreError, gestures, intents, jobs, tasks};
 
+use super::intake::longer;
 use super::look::confirm_key;
 use super::run::claim_of;
 use super::transition::{self, Abort, Briefing, Setting};
@@ -52,7 +53,9 @@ impl From<StoreError> for Refused {
     }
 }
 
-const COMMENT_MAX: usize = 16 * 1024;
+// Lengths are in characters, as JSON Schema counts them.
+pub(super) const COMMENT_MAX: usize = 16 * 1024;
+pub(super) const PERSON_MAX: usize = 100;
 
 /// Applies a gesture: decided and performed in one transaction, recorded whatever it did.
 ///
@@ -155,14 +158,16 @@ fn parse(make: MakeGesture) -> Result<Made, EngineError> {
         return Err(EngineError::Invalid { what });
     };
     let person = make.person.unwrap_or_else(|| "operator".into());
-    if person.is_empty() || person.len() > 100 || person.chars().any(char::is_control) {
+    if person.is_empty() || longer(&person, PERSON_MAX) || person.chars().any(char::is_control) {
         return Err(EngineError::Invalid {
-            what: "person: give 1 to 100 characters".into(),
+            what: format!("person: give 1 to {PERSON_MAX} characters"),
         });
     }
-    if make.comment.as_ref().is_some_and(|c| c.len() > COMMENT_MAX) {
+    // PostgreSQL keeps no NUL in a text.
+    let unfit = |c: &String| longer(c, COMMENT_MAX) || c.contains('\0');
+    if make.comment.as_ref().is_some_and(unfit) {
         return Err(EngineError::Invalid {
-            what: format!("comment: at most {} KiB", COMMENT_MAX / 1024),
+            what: format!("comment: give at most {COMMENT_MAX} characters, and no NUL"),
         });
     }
     if let Some(candidate) = &make.candidate

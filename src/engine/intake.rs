@@ -21,14 +21,16 @@ pub struct Added {
     pub created: bool,
 }
 
-const TITLE_MAX: usize = 300;
-const DESCRIPTION_MAX: usize = 64 * 1024;
+// Lengths are in characters, as JSON Schema counts them.
+pub(super) const TITLE_MAX: usize = 300;
+pub(super) const DESCRIPTION_MAX: usize = 64 * 1024;
+pub(super) const EXTERNAL_ID_MAX: usize = 200;
 
 /// Adds a task and, unless it is held, starts it: one transaction.
 ///
 /// # Errors
-/// `Invalid` for names and texts that cannot be used, `NotFound` for an unknown project or dependency,
-/// `Conflict` when the name is taken.
+/// `Invalid` for names and texts that cannot be used, `NotFound` for an unknown project, dependency or preset,
+/// `Conflict` when the name is taken or a dependency was cancelled.
 pub async fn add(engine: &Engine, new: AddTask, now: Timestamp) -> Result<Added, EngineError> {
     let project = choose_project(engine, new.project.as_deref())?;
     check_texts(&new, engine.presets())?;
@@ -48,7 +50,7 @@ pub async fn add(engine: &Engine, new: AddTask, now: Timestamp) -> Result<Added,
             InsertError::Taken(id) => EngineError::Conflict {
                 what: format!("{id} exists already in this project: choose another id, or leave it out"),
             },
-            InsertError::NeverDone(id) => EngineError::Invalid {
+            InsertError::NeverDone(id) => EngineError::Conflict {
                 what: format!("depends_on: {id} was cancelled and will never be done"),
             },
             InsertError::Abort(a) => a.into(),
@@ -188,12 +190,15 @@ fn choose_project(engine: &Engine, name: Option<&str>) -> Result<std::sync::Arc<
 
 fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), EngineError> {
     let fail = |what: String| Err(EngineError::Invalid { what });
-    let title = new.title.trim();
-    if title.is_empty() || title.chars().count() > TITLE_MAX || title.chars().any(char::is_control) {
+    let title = &new.title;
+    if title.trim().is_empty() || longer(title, TITLE_MAX) || title.chars().any(char::is_control) {
         return fail(format!("title: give one line of 1 to {TITLE_MAX} characters"));
     }
-    if new.description.len() > DESCRIPTION_MAX {
-        return fail(format!("description: at most {} KiB", DESCRIPTION_MAX / 1024));
+    // PostgreSQL keeps no NUL in a text.
+    if longer(&new.description, DESCRIPTION_MAX) || new.description.contains('\0') {
+        return fail(format!(
+            "description: give at most {DESCRIPTION_MAX} characters, and no NUL"
+        ));
     }
     let bad = |p: &&String| {
         p.is_empty()
@@ -207,17 +212,21 @@ fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), EngineError> {
     if let Some(name) = &new.executor
         && presets.get(name).is_none()
     {
-        return fail(format!(
-            "executor: there is no agent preset {name:?}; give one of {}",
-            presets.names()
-        ));
+        let names = presets.names();
+        let what = format!("executor: there is no agent preset {name:?}; give one of {names}");
+        return Err(EngineError::NotFound { what });
     }
     match &new.external_id {
-        Some(key) if key.is_empty() || key.len() > 200 || key.chars().any(char::is_control) => {
-            fail("external_id: give 1 to 200 characters".into())
+        Some(key) if key.is_empty() || longer(key, EXTERNAL_ID_MAX) || key.chars().any(char::is_control) => {
+            fail(format!("external_id: give 1 to {EXTERNAL_ID_MAX} characters"))
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Longer than that many characters.
+pub(super) fn longer(text: &str, most: usize) -> bool {
+    text.chars().nth(most).is_some()
 }
 
 async fn resolve_dependencies(

@@ -1,9 +1,12 @@
 //! What people and machines are shown: the shapes behind `/api/v1` and `--json`. Never decides anything.
 
+pub mod shapes;
+
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A task, in a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskView {
     /// "ORCH-059".
     pub id: String,
@@ -14,6 +17,7 @@ pub struct TaskView {
     /// Where in the pipeline.
     pub stage: String,
     /// How it stands there.
+    #[schema(value_type = shapes::TaskStatus)]
     pub status: String,
     /// Why it waits or is blocked.
     pub reason: Option<String>,
@@ -26,15 +30,18 @@ pub struct TaskView {
     /// Higher goes first.
     pub priority: i32,
     /// Since when in this stage, RFC 3339.
+    #[schema(format = DateTime)]
     pub stage_entered_at: String,
     /// When it was created, RFC 3339.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// When it was done or cancelled, RFC 3339.
+    #[schema(format = DateTime)]
     pub finished_at: Option<String>,
 }
 
 /// A task with all that is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDetail {
     /// The task.
     pub task: TaskView,
@@ -59,34 +66,39 @@ pub struct TaskDetail {
 }
 
 /// The latest answer of a gate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GateView {
     /// Its name.
     pub gate: String,
     /// green, red, pending or unknown.
+    #[schema(value_type = shapes::GateState)]
     pub state: String,
     /// Why.
     pub reason: String,
     /// The commit it was asked about.
     pub candidate: String,
     /// When, RFC 3339.
+    #[schema(format = DateTime)]
     pub at: String,
 }
 
 /// A job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// Identity.
     pub id: i64,
     /// Task's name.
     pub task: String,
     /// agent, gate-check, deploy-finalizer, post-deploy-monitor.
+    #[schema(value_type = shapes::JobKind)]
     pub kind: String,
     /// Role, for agent jobs.
+    #[schema(value_type = Option<shapes::Role>)]
     pub role: Option<String>,
     /// Stage it was made for.
     pub stage: String,
     /// queued, running, done, failed, cancelled.
+    #[schema(value_type = shapes::JobStatus)]
     pub status: String,
     /// Higher goes first.
     pub priority: i32,
@@ -97,10 +109,13 @@ pub struct JobView {
     /// Last error, or why it waits.
     pub error: Option<String>,
     /// Not claimed before, RFC 3339.
+    #[schema(format = DateTime)]
     pub available_at: String,
     /// When it was claimed, RFC 3339.
+    #[schema(format = DateTime)]
     pub claimed_at: Option<String>,
     /// When it ended, RFC 3339.
+    #[schema(format = DateTime)]
     pub finished_at: Option<String>,
     /// Why it is not claimed although its time has come.
     #[serde(default)]
@@ -108,7 +123,7 @@ pub struct JobView {
 }
 
 /// A run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunView {
     /// Identity.
     pub id: i64,
@@ -117,12 +132,14 @@ pub struct RunView {
     /// Task's name.
     pub task: String,
     /// Role at work.
+    #[schema(value_type = Option<shapes::Role>)]
     pub role: Option<String>,
     /// Agent preset.
     pub agent: String,
     /// Stage.
     pub stage: String,
     /// How far it has come.
+    #[schema(value_type = shapes::RunStep)]
     pub step: String,
     /// "exit code 0", "exit code 143 SIGTERM (timeout after 1800s)".
     pub exit: Option<String>,
@@ -140,21 +157,25 @@ pub struct RunView {
     /// Cost, micro-USD.
     pub cost_micro_usd: Option<i64>,
     /// reported, priced, unpriced.
+    #[schema(value_type = Option<shapes::Provenance>)]
     pub provenance: Option<String>,
     /// When it was claimed, RFC 3339.
+    #[schema(format = DateTime)]
     pub started_at: String,
     /// When it was over, RFC 3339.
+    #[schema(format = DateTime)]
     pub finished_at: Option<String>,
     /// Milliseconds from claim to end (or to now).
     pub duration_ms: i64,
 }
 
 /// One line of what happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// Grows; ask for what comes after it.
     pub id: i64,
     /// When, RFC 3339.
+    #[schema(format = DateTime)]
     pub at: String,
     /// Task's name.
     pub task: String,
@@ -167,18 +188,19 @@ pub struct EventView {
 }
 
 /// A comment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CommentView {
     /// Who.
     pub author: String,
     /// What.
     pub body: String,
     /// When, RFC 3339.
+    #[schema(format = DateTime)]
     pub at: String,
 }
 
 /// A project.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectView {
     /// Its name.
     pub name: String,
@@ -193,7 +215,7 @@ pub struct ProjectView {
 }
 
 /// `GET /queue`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct QueueView {
     /// Jobs by status; the ended ones of the last 24 hours.
     pub counts: CountsView,
@@ -210,7 +232,7 @@ pub struct QueueView {
 }
 
 /// Jobs by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountsView {
     /// Waiting.
     pub queued: i64,
@@ -225,60 +247,71 @@ pub struct CountsView {
 }
 
 /// What adding a task takes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddTask {
     /// Project's name; may be left out when there is only one.
     #[serde(default)]
     pub project: Option<String>,
     /// One line.
+    #[schema(value_type = shapes::Title)]
     pub title: String,
     /// What is wanted.
     #[serde(default)]
+    #[schema(value_type = shapes::Description)]
     pub description: String,
     /// A name of one's own instead of the next number.
     #[serde(default)]
+    #[schema(value_type = Option<shapes::WorkItemName>)]
     pub id: Option<String>,
     /// Work items that must be done first.
     #[serde(default)]
+    #[schema(value_type = Vec<shapes::WorkItemName>)]
     pub depends_on: Vec<String>,
     /// Paths it changes.
     #[serde(default)]
+    #[schema(value_type = Vec<shapes::RepositoryPath>)]
     pub modifies: Vec<String>,
     /// Agent preset instead of the roles' own.
     #[serde(default)]
     pub executor: Option<String>,
     /// Higher goes first.
     #[serde(default)]
+    #[schema(value_type = shapes::Priority)]
     pub priority: i32,
     /// Only create it; it starts with the gesture in-progress.
     #[serde(default)]
     pub hold: bool,
     /// A caller's own key: the same key twice adds one task.
     #[serde(default)]
+    #[schema(value_type = Option<shapes::ExternalId>)]
     pub external_id: Option<String>,
 }
 
 /// What a gesture takes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MakeGesture {
     /// in-progress, approved, rejected, confirm-deploy, needs-input, blocked, cancelled.
+    #[schema(value_type = shapes::Gesture)]
     pub gesture: String,
     /// Who.
     #[serde(default)]
+    #[schema(value_type = Option<shapes::Person>)]
     pub person: Option<String>,
     /// Why; given to the next agent after a rejection.
     #[serde(default)]
+    #[schema(value_type = Option<shapes::Comment>)]
     pub comment: Option<String>,
     /// The candidate that is meant, as a commit or the first seven or more digits of one: refused when the task's is
     /// another by now.
     #[serde(default)]
+    #[schema(value_type = Option<shapes::CandidatePrefix>)]
     pub candidate: Option<String>,
 }
 
 /// What a gesture did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GestureView {
     /// True when it changed something.
     pub applied: bool,

@@ -71,6 +71,11 @@ impl Access {
         }
     }
 
+    /// Whether a reader on this machine has to show the token, too.
+    pub(super) fn reading_takes_token(&self) -> bool {
+        self.configured
+    }
+
     fn decide(&self, asking: &Asking<'_>) -> Answer {
         if asking.changes && !same_origin(asking) {
             return Answer::ForeignOrigin;

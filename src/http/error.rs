@@ -10,6 +10,7 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, ResponseError};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::engine::EngineError;
 
@@ -73,12 +74,19 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// A refusal (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// Always `about:blank`: the status says it all.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// One line that says what to do.
     detail: &'a str,
 }
 

@@ -4,7 +4,9 @@
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod bounded;
 pub mod error;
+mod openapi;
 pub mod status;
 pub mod wait;
 

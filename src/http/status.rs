@@ -6,8 +6,10 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Responder, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::Problem;
+use super::openapi::refusals::NotNow;
 use super::{auth, now, resource};
 use crate::engine::views::{QueueView, TaskView};
 use crate::engine::{Engine, queries};
@@ -16,7 +18,7 @@ use crate::engine::{Engine, queries};
 const STATUS_TASKS: i64 = 500;
 
 /// An actor, as `/status` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ActorView {
     /// "queue", "monitor-17".
     pub name: String,
@@ -42,7 +44,7 @@ pub struct Sources {
 }
 
 /// How the healing mechanisms stand; the default is "all off".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Healing {
     /// Retries and breakers.
     pub resilience: Switch,
@@ -55,14 +57,14 @@ pub struct Healing {
 }
 
 /// A mechanism that is on or off.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Switch {
     /// Off means that it does nothing.
     pub enabled: bool,
 }
 
 /// How the reconciler stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reconcile {
     /// Off means that it does nothing.
     pub enabled: bool,
@@ -71,6 +73,7 @@ pub struct Reconcile {
     /// Seconds between sweeps.
     pub interval: u64,
     /// Its last sweep, RFC 3339.
+    #[schema(format = DateTime)]
     pub last_run_ts: Option<String>,
     /// Tasks it moved since the start.
     pub unblocked_total: u64,
@@ -79,13 +82,14 @@ pub struct Reconcile {
 }
 
 /// How the reaper stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reaper {
     /// Off means that it does nothing.
     pub enabled: bool,
     /// Seconds between sweeps.
     pub interval: u64,
     /// Its last sweep, RFC 3339.
+    #[schema(format = DateTime)]
     pub last_run_ts: Option<String>,
     /// Jobs it settled since the start.
     pub reaped_total: u64,
@@ -96,7 +100,7 @@ pub struct Reaper {
 }
 
 /// A job that the reaper settled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reaped {
     /// The job.
     pub job_id: i64,
@@ -106,16 +110,38 @@ pub struct Reaped {
     pub outcome: String,
 }
 
-#[derive(Serialize)]
-struct StatusView {
+/// `GET /health`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`.
+    status: &'static str,
+    /// Always `orchestrator`.
+    service: &'static str,
+}
+
+/// `GET /ready`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// Always `ready`.
+    status: &'static str,
+}
+
+/// `GET /status`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusView {
+    /// Tasks that are not done, newest first, 500 at most.
     tasks: Vec<TaskView>,
+    /// The service's actors.
     actors: Vec<ActorView>,
+    /// The program's version.
     version: &'static str,
+    /// This boot of the service.
     instance: String,
 }
 
-#[derive(Serialize)]
-struct QueuePage {
+/// `GET /queue`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct QueuePage {
     #[serde(flatten)]
     queue: QueueView,
     #[serde(flatten)]
@@ -149,21 +175,40 @@ fn open(path: &str) -> actix_web::Resource {
     resource(path, "GET")
 }
 
-async fn health() -> impl Responder {
-    // As text: installations compare it as it stands.
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .body(r#"{"status":"ok","service":"orchestrator"}"#)
+/// Whether the service lives.
+#[utoipa::path(
+    method(get, head), path = "/health", tag = "service", operation_id = "health", security(()),
+    responses((status = OK, description = "It does.", body = Health))
+)]
+pub(super) async fn health() -> impl Responder {
+    // In this order: installations compare it as it stands.
+    web::Json(Health {
+        status: "ok",
+        service: "orchestrator",
+    })
 }
 
-async fn ready(engine: web::Data<Engine>) -> Result<HttpResponse, Problem> {
+/// Whether the service can work: what the last boot left is looked at, and the database takes writes.
+#[utoipa::path(
+    method(get, head), path = "/ready", tag = "service", operation_id = "ready", security(()),
+    responses((status = OK, description = "It can.", body = Ready), NotNow)
+)]
+pub(super) async fn ready(engine: web::Data<Engine>) -> Result<HttpResponse, Problem> {
     match engine.ready().await {
-        Ok(()) => Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"}))),
+        Ok(()) => Ok(HttpResponse::Ok().json(Ready { status: "ready" })),
         Err(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
     }
 }
 
-async fn status(engine: web::Data<Engine>, sources: web::Data<Sources>) -> Result<impl Responder, Problem> {
+/// Tasks that are not done, and the service's actors.
+#[utoipa::path(
+    get, path = "/status", tag = "service", operation_id = "status",
+    responses((status = OK, description = "How it is.", body = StatusView))
+)]
+pub(super) async fn status(
+    engine: web::Data<Engine>,
+    sources: web::Data<Sources>,
+) -> Result<impl Responder, Problem> {
     let unfinished = queries::TaskQuery {
         project: None,
         all: false,
@@ -178,7 +223,15 @@ async fn status(engine: web::Data<Engine>, sources: web::Data<Sources>) -> Resul
     }))
 }
 
-async fn queue(engine: web::Data<Engine>, sources: web::Data<Sources>) -> Result<impl Responder, Problem> {
+/// The queue, and how the mechanisms that heal stand.
+#[utoipa::path(
+    get, path = "/queue", tag = "service", operation_id = "queue",
+    responses((status = OK, description = "How it is.", body = QueuePage))
+)]
+pub(super) async fn queue(
+    engine: web::Data<Engine>,
+    sources: web::Data<Sources>,
+) -> Result<impl Responder, Problem> {
     Ok(web::Json(QueuePage {
         queue: queries::queue(&engine, now()).await?,
         healing: (sources.healing)(),

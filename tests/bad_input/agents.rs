@@ -130,7 +130,7 @@ fn who_chose_a_missing_program_is_named_role_wrapper_preset_or_task() {
     }
     let chosen = |executor: &str| json!({ "project": "role", "title": "x", "executor": executor });
     let refused = service.api().post("/api/v1/tasks", &chosen("claud"));
-    assert_eq!(refused.status, 422);
+    assert_eq!(refused.status, 404);
     assert_names(&refused.text(), &["executor", "claud", "claude, codex"]);
     let added: Value = service.api().post("/api/v1/tasks", &chosen("gemini")).ok();
     let (_, reason) = blocked(&mut service, added["id"].as_str().unwrap());

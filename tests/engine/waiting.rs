@@ -90,7 +90,7 @@ async fn whoever_depends_on_a_cancelled_task_is_told_and_goes_on_when_a_person_s
 
     let refused = intake::add(&house.engine, after("Fourth", "SHOP-001"), house.engine.now()).await;
     assert!(
-        matches!(&refused, Err(EngineError::Invalid { what }) if what.contains("SHOP-001 was cancelled")),
+        matches!(&refused, Err(EngineError::Conflict { what }) if what.contains("SHOP-001 was cancelled")),
         "{refused:?}"
     );
 

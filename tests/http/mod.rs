@@ -16,7 +16,7 @@ type Changes = watch::Sender<u64>;
 
 /// A long poll for the first change, over what the engine offers: a counter that grows.
 async fn first_change(changes: web::Data<Changes>) -> Result<web::Json<u64>, Problem> {
-    let seen = wait::until(changes.subscribe(), wait::capped(30), async || {
+    let seen = wait::until(changes.subscribe(), Duration::from_secs(30), async || {
         let n = *changes.borrow();
         Ok::<_, Problem>(if n > 0 {
             Look::Something(n)

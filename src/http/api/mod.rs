@@ -9,9 +9,35 @@ mod runs;
 mod tasks;
 
 use actix_web::web;
+use utoipa::OpenApi;
+
+use super::openapi;
+
+/// What these routes are, for the description.
+#[derive(OpenApi)]
+#[openapi(paths(
+    openapi::show,
+    projects::list,
+    tasks::list,
+    tasks::add,
+    tasks::show,
+    tasks::gesture,
+    tasks::runs,
+    events::list,
+    jobs::show,
+    jobs::change,
+    jobs::cancel,
+    jobs::retry,
+    queue::pause,
+    queue::resume,
+    runs::show,
+    runs::log,
+))]
+pub(super) struct Described;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.configure(projects::routes)
+    cfg.configure(openapi::routes)
+        .configure(projects::routes)
         .configure(tasks::routes)
         .configure(events::routes)
         .configure(jobs::routes)

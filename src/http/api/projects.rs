@@ -2,6 +2,7 @@
 
 use actix_web::{Responder, web};
 
+use crate::engine::views::ProjectView;
 use crate::engine::{Engine, queries};
 use crate::http::resource;
 
@@ -9,6 +10,11 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/projects", "GET").route(web::get().to(list)));
 }
 
-async fn list(engine: web::Data<Engine>) -> impl Responder {
+/// All projects.
+#[utoipa::path(
+    get, path = "/projects", tag = "projects", operation_id = "list_projects",
+    responses((status = OK, description = "All projects.", body = Vec<ProjectView>))
+)]
+pub(super) async fn list(engine: web::Data<Engine>) -> impl Responder {
     web::Json(queries::projects(&engine))
 }

@@ -3,11 +3,15 @@
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, Responder, web};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::log_chunk::{self, Chunk};
+use crate::engine::views::RunView;
 use crate::engine::{Engine, queries};
+use crate::http::bounded::{Place, RowNumber};
 use crate::http::error::Problem;
-use crate::http::wait::{self, Look};
+use crate::http::openapi::refusals::NoSuch;
+use crate::http::wait::{self, Look, Wait};
 use crate::http::{now, resource};
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
@@ -15,27 +19,52 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .service(resource("/runs/{id}/log", "GET").route(web::get().to(log)));
 }
 
-async fn show(engine: web::Data<Engine>, id: web::Path<i64>) -> Result<impl Responder, Problem> {
+/// A run.
+#[utoipa::path(
+    get, path = "/runs/{id}", tag = "runs", operation_id = "show_run",
+    params(("id" = inline(RowNumber), Path, description = "The run's number.")),
+    responses((status = OK, description = "The run.", body = RunView), NoSuch)
+)]
+pub(super) async fn show(engine: web::Data<Engine>, id: web::Path<i64>) -> Result<impl Responder, Problem> {
     Ok(web::Json(queries::run(&engine, *id, now()).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct LogQuery {
+#[into_params(parameter_in = Query)]
+pub(super) struct LogQuery {
+    /// Bytes that are known already.
     #[serde(default)]
-    offset: u64,
+    #[param(inline)]
+    offset: Place,
+    /// Seconds to wait for output when there is nothing yet.
     #[serde(default)]
-    wait_s: u64,
+    #[param(inline)]
+    wait_s: Wait,
 }
 
-/// Bytes from `offset`. The client is done when the run is finished and the answer is empty.
-async fn log(
+/// A piece of what the agent printed, from `offset`.
+///
+/// The reader is done when the run is finished and the piece is empty.
+#[utoipa::path(
+    get, path = "/runs/{id}/log", tag = "runs", operation_id = "read_run_log",
+    params(("id" = inline(RowNumber), Path, description = "The run's number."), LogQuery),
+    responses(
+        (status = OK, description = "A mebibyte at most.", body = String, content_type = "text/plain",
+         headers(
+            ("X-Next-Offset" = inline(Place), description = "Where the next piece begins."),
+            ("X-Run-Finished" = bool, description = "Nothing will be added any more."),
+         )),
+        NoSuch
+    )
+)]
+pub(super) async fn log(
     engine: web::Data<Engine>,
     id: web::Path<i64>,
     query: web::Query<LogQuery>,
 ) -> Result<impl Responder, Problem> {
-    let (chunk, finished) = wait::until(engine.changed(), wait::capped(query.wait_s), async || {
-        look(&engine, *id, query.offset).await
+    let (chunk, finished) = wait::until(engine.changed(), wait::time(query.wait_s), async || {
+        look(&engine, *id, query.offset.get().unsigned_abs()).await
     })
     .await?;
     Ok(HttpResponse::Ok()

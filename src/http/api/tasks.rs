@@ -3,11 +3,15 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, Responder, web};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use crate::engine::views::{AddTask, MakeGesture};
+use crate::engine::views::shapes::TaskName;
+use crate::engine::views::{AddTask, GestureView, MakeGesture, RunView, TaskDetail, TaskView};
 use crate::engine::{Engine, gestures, intake, queries};
 use crate::http::body::Body;
+use crate::http::bounded::Bounded;
 use crate::http::error::Problem;
+use crate::http::openapi::refusals::{NoSuch, Unfitting, Unusable};
 use crate::http::{now, resource};
 
 /// Tasks in a list, unless the client asks for fewer.
@@ -24,28 +28,56 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     .service(resource("/tasks/{id}/runs", "GET").route(web::get().to(runs)));
 }
 
-#[derive(Deserialize)]
+type Limit = Bounded<1, MOST>;
+
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only of this project.
     project: Option<String>,
+    /// Finished ones too.
     #[serde(default)]
     all: bool,
-    limit: Option<i64>,
+    /// At most.
+    #[param(inline)]
+    limit: Option<Limit>,
+    /// Only those older than the task of this name: the next page.
+    #[param(inline, value_type = Option<TaskName>)]
     before: Option<String>,
 }
 
-async fn list(engine: web::Data<Engine>, query: web::Query<ListQuery>) -> Result<impl Responder, Problem> {
+/// Tasks, newest first.
+#[utoipa::path(
+    get, path = "/tasks", tag = "tasks", operation_id = "list_tasks", params(ListQuery),
+    responses((status = OK, description = "The tasks.", body = Vec<TaskView>), NoSuch, Unfitting, Unusable)
+)]
+pub(super) async fn list(
+    engine: web::Data<Engine>,
+    query: web::Query<ListQuery>,
+) -> Result<impl Responder, Problem> {
     let query = query.into_inner();
     let wanted = queries::TaskQuery {
         project: query.project,
         all: query.all,
         before: query.before,
-        limit: query.limit.unwrap_or(MOST).clamp(1, MOST),
+        limit: query.limit.map_or(MOST, Limit::get),
     };
     Ok(web::Json(queries::tasks(&engine, wanted, now()).await?))
 }
 
-async fn add(engine: web::Data<Engine>, task: Body<AddTask>) -> Result<HttpResponse, Problem> {
+/// Adds a task and starts it, unless it is to be held.
+#[utoipa::path(
+    post, path = "/tasks", tag = "tasks", operation_id = "add_task", request_body = AddTask,
+    responses(
+        (status = CREATED, description = "The task.", body = TaskView,
+         headers(("Location", description = "Where it is found."))),
+        (status = OK, description = "The task that was added with this `external_id` before.", body = TaskView,
+         headers(("Location", description = "Where it is found."))),
+        NoSuch, Unfitting, Unusable
+    )
+)]
+pub(super) async fn add(engine: web::Data<Engine>, task: Body<AddTask>) -> Result<HttpResponse, Problem> {
     let added = intake::add(&engine, task.0, now()).await?;
     let status = if added.created {
         StatusCode::CREATED
@@ -57,11 +89,29 @@ async fn add(engine: web::Data<Engine>, task: Body<AddTask>) -> Result<HttpRespo
         .json(added.task))
 }
 
-async fn show(engine: web::Data<Engine>, id: web::Path<String>) -> Result<impl Responder, Problem> {
+/// A task with all that is known of it.
+#[utoipa::path(
+    get, path = "/tasks/{id}", tag = "tasks", operation_id = "show_task",
+    params(("id" = inline(TaskName), Path, description = "The task's name.")),
+    responses((status = OK, description = "The task.", body = TaskDetail), NoSuch, Unfitting, Unusable)
+)]
+pub(super) async fn show(
+    engine: web::Data<Engine>,
+    id: web::Path<String>,
+) -> Result<impl Responder, Problem> {
     Ok(web::Json(queries::task(&engine, &id, now()).await?))
 }
 
-async fn gesture(
+/// Does what a person decides: start, approve, reject, confirm, park, cancel.
+#[utoipa::path(
+    post, path = "/tasks/{id}/gestures", tag = "tasks", operation_id = "make_gesture", request_body = MakeGesture,
+    params(("id" = inline(TaskName), Path, description = "The task's name.")),
+    responses(
+        (status = OK, description = "What it did, or why nothing.", body = GestureView),
+        NoSuch, Unfitting, Unusable
+    )
+)]
+pub(super) async fn gesture(
     engine: web::Data<Engine>,
     id: web::Path<String>,
     gesture: Body<MakeGesture>,
@@ -69,6 +119,15 @@ async fn gesture(
     Ok(web::Json(gestures::apply(&engine, &id, gesture.0, now()).await?))
 }
 
-async fn runs(engine: web::Data<Engine>, id: web::Path<String>) -> Result<impl Responder, Problem> {
+/// A task's runs, newest first.
+#[utoipa::path(
+    get, path = "/tasks/{id}/runs", tag = "tasks", operation_id = "list_task_runs",
+    params(("id" = inline(TaskName), Path, description = "The task's name.")),
+    responses((status = OK, description = "The runs.", body = Vec<RunView>), NoSuch, Unfitting, Unusable)
+)]
+pub(super) async fn runs(
+    engine: web::Data<Engine>,
+    id: web::Path<String>,
+) -> Result<impl Responder, Problem> {
     Ok(web::Json(queries::runs(&engine, &id, now()).await?))
 }
