@@ -46,9 +46,19 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
         return from_map(Map::new());
     }
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(map)) => from_map(map),
+        Ok(Value::Object(map)) => from_map(map.into_iter().map(|(key, value)| (key, whole(value))).collect()),
         Ok(_) => Err("the body must be a JSON object".to_owned()),
         Err(e) => Err(format!("the body is not JSON: {e}")),
+    }
+}
+
+/// JSON has one kind of number: 3.0 is the whole number 3, and JSON Schema says so.
+fn whole(value: Value) -> Value {
+    let number = value.as_f64().filter(|n| value.is_f64() && n.fract() == 0.0);
+    // Beyond 2^53 a float does not say which number is meant.
+    match number.filter(|n| n.abs() <= 9_007_199_254_740_992.0) {
+        Some(number) => Value::from(number as i64),
+        None => value,
     }
 }
 
@@ -87,6 +97,19 @@ mod tests {
         assert!(complaint(r#"{"titel":"x"}"#).contains("unknown field `titel`"));
         assert!(complaint("{}").contains("missing field `title`"));
         assert!(complaint("").contains("missing field `title`"));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let priority = |text: &str| {
+            let body = format!(r#"{{"title":"x","priority":{text}}}"#);
+            decode::<AddTask>(body.as_bytes()).map(|task| task.priority).ok()
+        };
+        assert_eq!(priority("3.0"), Some(3));
+        assert_eq!(priority("-2e3"), Some(-2000));
+        for wrong in ["3.5", "1e300", "2147483648.0"] {
+            assert_eq!(priority(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@ pub(super) mod refusals;
 
 use actix_web::{Responder, web};
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, Content, RefOr, Required, Schema};
 use utoipa::{IntoResponses, OpenApi};
 
 use self::refusals::{Broken, NoToken, NotFromThere, NotJson, NotNow, TooLarge, Unreadable};
@@ -56,13 +58,34 @@ pub(super) async fn show(access: web::Data<Access>) -> impl Responder {
 /// The document, for a service that does or does not want a token from local readers.
 fn document(reading_takes_token: bool) -> utoipa::openapi::OpenApi {
     let mut document = Described::openapi();
+    let components = document.components.get_or_insert_default();
     for item in document.paths.paths.values_mut() {
         complete(item, reading_takes_token);
+        for operation in [&mut item.post, &mut item.patch].into_iter().flatten() {
+            if let Some(RefOr::T(body)) = operation.request_body.as_mut() {
+                require(body, components);
+            }
+        }
     }
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let components = document.components.get_or_insert_default();
     components.add_security_scheme(TOKEN, scheme);
     document
+}
+
+/// An absent body counts as `{}`: one is required only where a field is.
+fn require(body: &mut RequestBody, components: &Components) {
+    let needs = body.content.values().any(|content| match content {
+        RefOr::T(Content {
+            schema: Some(RefOr::Ref(to)),
+            ..
+        }) => {
+            let name = to.ref_location.rsplit('/').next().unwrap_or_default();
+            let shape = components.schemas.get(name);
+            matches!(shape, Some(RefOr::T(Schema::Object(object))) if !object.required.is_empty())
+        }
+        RefOr::T(_) | RefOr::Ref(_) => true,
+    });
+    body.required = Some(if needs { Required::True } else { Required::False });
 }
 
 fn complete(item: &mut PathItem, reading_takes_token: bool) {
