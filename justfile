@@ -21,6 +21,12 @@ lint:
 demo *arguments:
     cargo run --locked -- demo {{ arguments }}
 
+# Sends the running service what its OpenAPI document says is right and wrong (installs schemathesis into target/).
+openapi examples="100":
+    test -x target/schemathesis/bin/schemathesis || python3 -m venv target/schemathesis
+    target/schemathesis/bin/pip install --quiet --upgrade schemathesis
+    ORCH_TEST_SCHEMATHESIS="--max-examples {{ examples }}" cargo test --locked --test orch -- openapi:: --test-threads 1
+
 # What has a target, each against a peer or a limit in the same run.
 bench *filter:
     cargo bench --locked {{ filter }}

@@ -25,7 +25,7 @@ struct Applied {
     stopped: Vec<Job>,
 }
 
-struct Made {
+pub(super) struct Made {
     gesture: Gesture,
     person: String,
     comment: Option<String>,
@@ -151,7 +151,7 @@ async fn cancel_unplaced(
     })
 }
 
-fn parse(make: MakeGesture) -> Result<Made, EngineError> {
+pub(super) fn parse(make: MakeGesture) -> Result<Made, EngineError> {
     let Some(gesture) = Gesture::parse(&make.gesture) else {
         let known: Vec<_> = Gesture::ALL.iter().map(|g| g.as_str()).collect();
         let what = format!("no gesture {:?}; there are: {}", make.gesture, known.join(", "));

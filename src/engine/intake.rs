@@ -188,7 +188,7 @@ fn choose_project(engine: &Engine, name: Option<&str>) -> Result<std::sync::Arc<
     }
 }
 
-fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), EngineError> {
+pub(super) fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), EngineError> {
     let fail = |what: String| Err(EngineError::Invalid { what });
     let title = &new.title;
     if title.trim().is_empty() || longer(title, TITLE_MAX) || title.chars().any(char::is_control) {

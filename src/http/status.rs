@@ -150,29 +150,25 @@ pub(super) struct QueuePage {
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(
-        open("/health")
+        resource("/health", "GET, HEAD")
             .route(web::get().to(health))
             .route(web::head().to(health)),
     )
     .service(
-        open("/ready")
+        resource("/ready", "GET, HEAD")
             .route(web::get().to(ready))
             .route(web::head().to(ready)),
     )
     .service(
-        open("/status")
+        resource("/status", "GET")
             .wrap(from_fn(auth::check))
             .route(web::get().to(status)),
     )
     .service(
-        open("/queue")
+        resource("/queue", "GET")
             .wrap(from_fn(auth::check))
             .route(web::get().to(queue)),
     );
-}
-
-fn open(path: &str) -> actix_web::Resource {
-    resource(path, "GET")
 }
 
 /// Whether the service lives.

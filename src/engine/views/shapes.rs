@@ -13,6 +13,9 @@ use crate::domain::task;
 use crate::engine::gestures::{COMMENT_MAX, PERSON_MAX};
 use crate::engine::intake::{DESCRIPTION_MAX, EXTERNAL_ID_MAX, TITLE_MAX};
 
+#[cfg(test)]
+mod tests;
+
 macro_rules! shapes {
     ($($(#[doc = $doc:literal])+ $name:ident = $schema:expr;)+) => {$(
         $(#[doc = $doc])+

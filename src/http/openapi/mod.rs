@@ -16,6 +16,9 @@ use super::auth::Access;
 use super::error::Document;
 use super::{api, resource, status};
 
+#[cfg(test)]
+mod tests;
+
 /// The name of the security scheme.
 const TOKEN: &str = "token";
 
