@@ -71,6 +71,8 @@ fn command(program: &Path, service: &TestService, token: Option<&str>) -> Comman
         .arg("run")
         .arg(format!("http://{}/api/v1/openapi.json", service.api().address))
         .args(["--checks", "all", "--continue-on-failure", "--no-color"])
+        // Longer than any long poll.
+        .args(["--request-timeout", "40"])
         .args(extent.split_whitespace());
     if let Some(token) = token {
         command.args(["-H", &format!("Authorization: Bearer {token}")]);
