@@ -46,7 +46,7 @@ Exit codes:
   1   refused, failed, or without effect
   2   wrong usage or wrong configuration
   3   no service answers
-  4   no such task, job, run or project
+  4   no such task, job, run, project or agent preset
   70  something broke inside; after `serve`: start it again
   130 `demo` was interrupted";
 
