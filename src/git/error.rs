@@ -47,7 +47,9 @@ pub enum GitError {
         known: String,
     },
     /// The clone's folder holds something else.
-    #[error("{path} is damaged or not a clone of Orch's: move it away, and it is cloned anew ({why})")]
+    #[error(
+        "{path} is damaged or not a clone of Orch's: move it away, and it is cloned anew; keep it until `orch run rescue` misses nothing ({why})"
+    )]
     DamagedClone {
         /// The folder.
         path: PathBuf,

@@ -84,21 +84,41 @@ impl Repository {
         }
     }
 
-    /// Registers a folder again that is no worktree any more but still holds what an agent wrote, as checked out
-    /// from `at`. Its index is made anew by whoever stages next.
+    /// Registers a folder again that is no worktree any more, or whose HEAD cannot be read, but still holds what an
+    /// agent wrote: as checked out from `at`. Its index is made anew by whoever stages next.
     pub fn readopt_worktree(&self, path: &Path, at: &Sha) -> Result<(), GitError> {
         let path = absolute(path)?;
         if !path.is_dir() {
             return Err(GitError::WorktreeLost { path });
         }
         self.ensure_commits(&[at])?;
-        let admin = self.bare().join("worktrees").join(format!("again-{}", unique()));
-        let written = fs::create_dir_all(&admin)
-            .and_then(|()| fs::write(admin.join("HEAD"), format!("{at}\n")))
-            .and_then(|()| fs::write(admin.join("commondir"), "../..\n"))
-            // Last: by this one it is found.
-            .and_then(|()| fs::write(admin.join("gitdir"), format!("{}\n", path.join(".git").display())));
+        let head = format!("{at}\n");
+        let written = match self.admin_dir(&path) {
+            Some(admin) => fs::write(admin.join("HEAD"), head),
+            None => {
+                let admin = self.bare().join("worktrees").join(format!("again-{}", unique()));
+                fs::create_dir_all(&admin)
+                    .and_then(|()| fs::write(admin.join("HEAD"), head))
+                    .and_then(|()| fs::write(admin.join("commondir"), "../..\n"))
+                    // Last: by this one it is found.
+                    .and_then(|()| {
+                        fs::write(admin.join("gitdir"), format!("{}\n", path.join(".git").display()))
+                    })
+            }
+        };
         written.map_err(GitError::io(format!("registering {}", path.display())))
+    }
+
+    /// True when a folder's HEAD names nothing that is here, as a power cut may leave it.
+    pub fn is_beheaded(&self, path: &Path) -> bool {
+        match self.head_of(path) {
+            Ok(Some(head)) => self.missing(&[&head]).is_ok_and(|missing| missing.is_some()),
+            // An agent's unborn branch is a HEAD that can be read.
+            Ok(None) => self.admin_dir(path).is_some_and(|admin| {
+                !fs::read_to_string(admin.join("HEAD")).is_ok_and(|text| text.starts_with("ref: refs/"))
+            }),
+            Err(_) => false,
+        }
     }
 
     /// A fetch that is not told yet what to bring.

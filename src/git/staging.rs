@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::id::Sha;
 
-use super::command::{Git, WORKING, failed};
+use super::command::{Git, Output, WORKING, failed};
 use super::error::GitError;
-use super::upkeep::unique;
+use super::upkeep::{durably, unique};
 use super::worktree::Checkout;
 
 /// A repository inside a repository inside … : past this depth they are left out.
@@ -25,6 +25,15 @@ pub(super) struct Staged {
     pub(super) unmerged: Vec<String>,
     /// Nested repositories whose content is not taken.
     pub(super) left_out: Vec<String>,
+    /// Submodules in which something was changed; of these only the link is taken.
+    submodules: Vec<String>,
+}
+
+impl Staged {
+    /// Folders of which an index holds at most a link.
+    pub(super) fn nested(&self) -> Vec<String> {
+        self.left_out.iter().chain(&self.submodules).cloned().collect()
+    }
 }
 
 /// How thorough to be about single files that cannot be read.
@@ -48,7 +57,7 @@ pub(super) fn stage_everything(
 ) -> Result<Staged, GitError> {
     match stage(at, index, unreadable) {
         // A killed agent may leave an index that cannot be read: it is made again from HEAD.
-        Err(GitError::Failed { stderr, .. }) if stderr.contains("index file") => {
+        Err(GitError::Failed { stderr, .. }) if is_broken_index(&stderr) => {
             let own = at.admin.join("index");
             drop(fs::remove_file(index.unwrap_or(&own)));
             on(at, index, "read-tree").arg("HEAD").ok()?;
@@ -58,10 +67,16 @@ pub(super) fn stage_everything(
     }
 }
 
+/// Not one that could not be written ("unable to write new index file") or a file that was not taken ("unable to
+/// index file"): those are about the disk.
+fn is_broken_index(stderr: &str) -> bool {
+    stderr.contains("index file") && !stderr.contains("nable to ")
+}
+
 fn on(at: &Checkout, index: Option<&Path>, what: &'static str) -> Git {
     let git = at.git(what).timeout(WORKING);
     match index {
-        Some(index) => git.env("GIT_INDEX_FILE", index),
+        Some(index) => git.config(durably()).env("GIT_INDEX_FILE", index),
         None => git,
     }
 }
@@ -73,9 +88,10 @@ fn stage(at: &Checkout, index: Option<&Path>, unreadable: Unreadable) -> Result<
     };
     let mut staged = Staged::default();
     for depth in 0.. {
-        let status = status(on(at, index, "status"))?;
+        let status = status(on(at, index, "status"), unreadable)?;
         staged.head = status.head;
         staged.unmerged = status.unmerged;
+        staged.submodules = status.submodules;
         let news: Vec<&PathBuf> = status
             .nested
             .iter()
@@ -93,12 +109,22 @@ fn stage(at: &Checkout, index: Option<&Path>, unreadable: Unreadable) -> Result<
         }
     }
     if staged.dirty {
-        add(on(at, index, "add"), &staged.left_out, unreadable)?;
+        let added = add(on(at, index, "add"), &staged.left_out, unreadable)?;
+        if let Some(complaint) = added {
+            let left = status(on(at, index, "status"), unreadable)?.not_staged;
+            if left
+                .iter()
+                .any(|path| is_readable(&at.path.join(path)) && !is_no_name(path, &complaint))
+            {
+                return Err(failed("add", &complaint));
+            }
+        }
     }
     Ok(staged)
 }
 
-fn add(git: Git, left_out: &[String], unreadable: Unreadable) -> Result<(), GitError> {
+/// Answers git's complaint when it did not take everything.
+fn add(git: Git, left_out: &[String], unreadable: Unreadable) -> Result<Option<Output>, GitError> {
     let mut paths = b":(top)\0".to_vec();
     for path in left_out {
         paths.extend(format!(":(top,exclude,literal){}\0", path).into_bytes());
@@ -107,12 +133,29 @@ fn add(git: Git, left_out: &[String], unreadable: Unreadable) -> Result<(), GitE
         .args(["--all", "--pathspec-from-file=-", "--pathspec-file-nul"])
         .input(paths);
     match unreadable {
-        Unreadable::Fail => git.ok().map(drop),
+        Unreadable::Fail => git.ok().map(|_| None),
         Unreadable::Skip => match git.arg("--ignore-errors").run()? {
-            output if matches!(output.code, Some(0 | 1)) => Ok(()),
+            output if output.code == Some(0) => Ok(None),
+            output if output.code == Some(1) => Ok(Some(output)),
             output => Err(failed("add", &output)),
         },
     }
+}
+
+/// Git gives the same exit code for a file that it cannot read and for an object that it cannot write.
+fn is_readable(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => fs::File::open(path).is_ok(),
+        Ok(meta) => meta.is_symlink(),
+        Err(_) => false,
+    }
+}
+
+/// Names that git keeps out of every index, because on another system they would be `.git`.
+fn is_no_name(path: &Path, complaint: &Output) -> bool {
+    complaint
+        .stderr
+        .contains(&format!("invalid path '{}'", path.display()))
 }
 
 struct Status {
@@ -120,9 +163,12 @@ struct Status {
     dirty: bool,
     unmerged: Vec<String>,
     nested: Vec<PathBuf>,
+    submodules: Vec<String>,
+    /// Files whose content is not in the index.
+    not_staged: Vec<PathBuf>,
 }
 
-fn status(git: Git) -> Result<Status, GitError> {
+fn status(git: Git, unreadable: Unreadable) -> Result<Status, GitError> {
     let git = git.args([
         "--porcelain=v2",
         "--branch",
@@ -130,12 +176,18 @@ fn status(git: Git) -> Result<Status, GitError> {
         "--untracked-files=all",
         "--no-renames",
     ]);
-    let output = git.arg("--ignore-submodules=dirty").ok()?;
+    let output = match unreadable {
+        Unreadable::Fail => git.arg("--ignore-submodules=dirty"),
+        Unreadable::Skip => git.arg("--ignore-submodules=none"),
+    }
+    .ok()?;
     let mut status = Status {
         head: None,
         dirty: false,
         unmerged: Vec::new(),
         nested: Vec::new(),
+        submodules: Vec::new(),
+        not_staged: Vec::new(),
     };
     for entry in output.stdout.split(|b| *b == 0).filter(|e| !e.is_empty()) {
         match entry {
@@ -149,6 +201,20 @@ fn status(git: Git) -> Result<Status, GitError> {
             [b'u', ..] => {
                 let path = entry.splitn(11, |b| *b == b' ').last().unwrap_or_default();
                 status.unmerged.push(String::from_utf8_lossy(path).into_owned());
+                status.dirty = true;
+            }
+            [b'?', b' ', path @ ..] => {
+                status.not_staged.push(as_path(path));
+                status.dirty = true;
+            }
+            // "1 <XY> <sub> <mH> <mI> <mW> <hH> <hI> <path>"
+            [b'1', b' ', _, in_worktree, b' ', sub, ..] => {
+                let path = entry.splitn(9, |b| *b == b' ').last().unwrap_or_default();
+                if *sub == b'S' {
+                    status.submodules.push(String::from_utf8_lossy(path).into_owned());
+                } else if *in_worktree != b'.' {
+                    status.not_staged.push(as_path(path));
+                }
                 status.dirty = true;
             }
             _ => status.dirty = true,

@@ -1,5 +1,5 @@
 //! Makes the clone, and keeps it in order whatever agents and crashes leave in it.
-//! Never removes an object or a ref.
+//! Never removes a ref, or an object that holds anything.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -95,6 +95,22 @@ impl Repository {
         written.map_err(GitError::io(format!("writing {}", path.display())))
     }
 
+    /// Removes files for objects that a power cut left empty: git believes that it has what they are named after, and
+    /// does not write it again. Answers how many there were.
+    pub(super) fn remove_empty_objects(&self) -> usize {
+        let folders = fs::read_dir(self.bare().join("objects"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let files = folders
+            .filter(|folder| folder.file_name().len() == 2)
+            .flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
+        let is_empty = |file: &fs::DirEntry| file.metadata().is_ok_and(|m| m.is_file() && m.len() == 0);
+        files
+            .filter(|file| is_empty(file) && fs::remove_file(file.path()).is_ok())
+            .count()
+    }
+
     /// Removes lock files that a killed process left, or nothing could be fetched any more.
     pub(super) fn clear_stale_locks(&self) {
         // A file made now tells the time by the file system's own clock.
@@ -120,6 +136,15 @@ impl Repository {
             }
         }
     }
+}
+
+/// For calls whose result the only other copy is removed after: git by itself leaves the disk its time.
+pub(super) fn durably() -> Vec<(String, String)> {
+    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    vec![
+        entry("core.fsync", "objects,reference"),
+        entry("core.fsyncMethod", "batch"),
+    ]
 }
 
 /// A name part that no other call uses at the same time.

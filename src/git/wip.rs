@@ -1,18 +1,19 @@
 //! Keeps unfinished work under a ref of the clone, so that none is lost with its worktree.
-//! Never touches the agent's index, HEAD or branch.
+//! Never touches the agent's index, HEAD or branch, and never gives up work that a name held before.
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::domain::id::{RunId, Sha, WorkItemId};
 
 use super::Identity;
-use super::command::{Git, WORKING};
+use super::command::WORKING;
 use super::error::GitError;
+use super::loose::LooseEnd;
 use super::repository::Repository;
+use super::scratch_index::ScratchIndex;
 use super::staging::{Unreadable, stage_everything};
-use super::upkeep::unique;
+use super::upkeep::durably;
 use super::worktree::Checkout;
 
 const PREFIX: &str = "refs/orch/wip/";
@@ -56,9 +57,22 @@ pub struct WipRef {
     pub sha: Sha,
 }
 
+/// What became of the commits that HEAD names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivered {
+    /// They are nowhere else, unless origin has them.
+    No,
+    /// They were taken, perhaps rebased.
+    Yes,
+}
+
 impl Repository {
     /// Keeps what a run leaves behind: everything uncommitted that is not ignored, as a commit on top of HEAD,
-    /// and with it the commits that origin has not seen. None when there is nothing to keep.
+    /// and with it the commits that origin has not seen. What the agent committed elsewhere or stashed becomes
+    /// further parents; the files of repositories that it cloned and changed are taken as files. None when there is
+    /// nothing to keep.
+    ///
+    /// What an agent took back itself (`reset`, `commit --amend`, a stash it dropped) is not unfinished work.
     ///
     /// # Errors
     /// `WorktreeLost` when the folder is there without its administration: [`Repository::readopt_worktree`].
@@ -69,28 +83,94 @@ impl Repository {
         message: &str,
         author: &Identity,
     ) -> Result<Option<WipRef>, GitError> {
+        self.save(worktree, name, (message, author), Delivered::No)
+    }
+
+    /// The same for a run whose commits were delivered: what lies beside them.
+    ///
+    /// # Errors
+    /// See [`Repository::save_wip`].
+    pub fn save_rest(
+        &self,
+        worktree: &Path,
+        name: &WipName,
+        message: &str,
+        author: &Identity,
+    ) -> Result<Option<WipRef>, GitError> {
+        self.save(worktree, name, (message, author), Delivered::Yes)
+    }
+
+    fn save(
+        &self,
+        worktree: &Path,
+        name: &WipName,
+        told: (&str, &Identity),
+        delivered: Delivered,
+    ) -> Result<Option<WipRef>, GitError> {
         let at = match self.checkout(worktree) {
-            Err(GitError::WorktreeLost { path }) => return self.save_commits(&path, name),
+            Err(GitError::WorktreeLost { path }) => return self.save_commits(&path, name, delivered),
             found => found?,
         };
-        let index = ScratchIndex::copy_of(&at);
-        let staged = stage_everything(&at, Some(&index.0), Unreadable::Skip)?;
-        let mut tip = staged.head.clone();
+        let snapshot = || match self.snapshot(&at, name, told, delivered)? {
+            Some(sha) if !self.is_whole(&sha)? => Err(GitError::DamagedClone {
+                path: self.bare().to_owned(),
+                why: format!("objects of {sha} cannot be read"),
+            }),
+            taken => Ok(taken),
+        };
+        let taken = match snapshot() {
+            // A power cut may leave empty files for objects, which git takes for the content they are named after.
+            Err(_) if self.remove_empty_objects() > 0 => snapshot()?,
+            taken => taken?,
+        };
+        taken.map(|sha| self.keep(name, sha)).transpose()
+    }
+
+    fn snapshot(
+        &self,
+        at: &Checkout,
+        name: &WipName,
+        (message, author): (&str, &Identity),
+        delivered: Delivered,
+    ) -> Result<Option<Sha>, GitError> {
+        let index = ScratchIndex::copy_of(at);
+        let mut staged = stage_everything(at, Some(index.path()), Unreadable::Skip)?;
+        staged.dirty |= self.graft_nested(at, &index, &staged.nested())?;
+        let mut tree = None;
         if staged.dirty {
-            let tree = index.git(&at, "write-tree").timeout(WORKING).ok()?.text();
-            if !self.has_tree(staged.head.as_ref(), &tree)? {
-                tip = Some(self.commit_tree(&tree, staged.head.as_ref(), message, author)?);
+            let written = index.write_tree(at)?;
+            if !self.has_tree(staged.head.as_ref(), &written)? {
+                tree = Some(written);
             }
         }
-        let Some(sha) = tip else { return Ok(None) };
-        if Some(&sha) == staged.head.as_ref() && self.is_at_origin(&sha)? {
-            return Ok(None);
+        let ends = self.loose_ends(at, name, staged.head.as_ref())?;
+        let Some(head) = &staged.head else {
+            return match tree {
+                Some(tree) => self.commit_tree(&tree, &[], message, author).map(Some),
+                None => Ok(None),
+            };
+        };
+        if tree.is_none() && ends.is_empty() {
+            let kept = delivered == Delivered::No && !self.is_at_origin(head)?;
+            return Ok(kept.then(|| head.clone()));
         }
-        self.keep(name, sha).map(Some)
+        let tree = match tree {
+            Some(tree) => tree,
+            None => self.tree_of(head)?,
+        };
+        let mut parents = vec![head];
+        parents.extend(ends.iter().map(|end| &end.sha));
+        self.commit_tree(&tree, &parents, &with_ends(message, &ends), author)
+            .map(Some)
     }
 
     /// Of a folder that is gone, what was committed in it.
-    fn save_commits(&self, path: &Path, name: &WipName) -> Result<Option<WipRef>, GitError> {
+    fn save_commits(
+        &self,
+        path: &Path,
+        name: &WipName,
+        delivered: Delivered,
+    ) -> Result<Option<WipRef>, GitError> {
         let admin = self.admin_dir(path).filter(|_| !path.exists());
         let Some(admin) = admin else {
             return Err(GitError::WorktreeLost {
@@ -98,19 +178,49 @@ impl Repository {
             });
         };
         match self.head_in(&admin)? {
-            Some(sha) if !self.is_at_origin(&sha)? => self.keep(name, sha).map(Some),
+            Some(sha) if delivered == Delivered::No && !self.is_at_origin(&sha)? => {
+                self.keep(name, sha).map(Some)
+            }
             Some(_) | None => Ok(None),
         }
     }
 
+    /// Work that the name held before is never given up: it stays where it is when it is the same, and is put aside
+    /// under `refs/orch/stray/` when it is not.
     fn keep(&self, name: &WipName, sha: Sha) -> Result<WipRef, GitError> {
-        self.git("update-ref")
-            .args(["--", name.as_str(), sha.as_str()])
-            .ok()?;
+        let mut moves = String::new();
+        if let Some(WipRef { sha: old, .. }) = self.wip(name)? {
+            if old == sha || self.is_same_work(&old, &sha) {
+                return Ok(WipRef {
+                    name: name.clone(),
+                    sha: old,
+                });
+            }
+            if !self.descends(&sha, &old) {
+                let flat = name.as_str().trim_start_matches("refs/orch/").replace('/', "%");
+                moves.push_str(&format!("update refs/orch/stray/{flat}@{} {old}\n", old.short()));
+            }
+            moves.push_str(&format!("update {name} {sha} {old}\n"));
+        } else {
+            moves.push_str(&format!("create {name} {sha}\n"));
+        }
+        let git = self.git("update-ref").config(durably()).arg("--stdin");
+        git.input(moves.into_bytes()).ok()?;
         Ok(WipRef {
             name: name.clone(),
             sha,
         })
+    }
+
+    /// What is kept under a name, if anything is.
+    pub fn wip(&self, name: &WipName) -> Result<Option<WipRef>, GitError> {
+        let git = self.git("rev-parse").args(["--quiet", "--verify"]);
+        let output = git.arg(name.as_str()).run()?;
+        let sha = Sha::parse(&output.text()).ok();
+        Ok(sha.map(|sha| WipRef {
+            name: name.clone(),
+            sha,
+        }))
     }
 
     /// All work that is kept, by name.
@@ -135,18 +245,19 @@ impl Repository {
             .map(drop)
     }
 
-    pub(super) fn commit_tree(
+    fn commit_tree(
         &self,
         tree: &str,
-        parent: Option<&Sha>,
+        parents: &[&Sha],
         message: &str,
         author: &Identity,
     ) -> Result<Sha, GitError> {
-        let mut git = self
-            .git("commit-tree")
-            .identity(author)
-            .args(["--no-gpg-sign", "-F", "-"]);
-        if let Some(parent) = parent {
+        let mut git =
+            self.git("commit-tree")
+                .config(durably())
+                .identity(author)
+                .args(["--no-gpg-sign", "-F", "-"]);
+        for parent in parents {
             git = git.args(["-p", parent.as_str()]);
         }
         let text = git
@@ -160,14 +271,44 @@ impl Repository {
         })
     }
 
+    fn tree_of(&self, commit: &Sha) -> Result<String, GitError> {
+        let git = self.git("rev-parse").arg("--verify");
+        Ok(git.arg(format!("{commit}^{{tree}}")).ok()?.text())
+    }
+
     fn has_tree(&self, commit: Option<&Sha>, tree: &str) -> Result<bool, GitError> {
-        let Some(commit) = commit else { return Ok(false) };
-        let output = self
-            .git("rev-parse")
-            .arg("--verify")
-            .arg(format!("{commit}^{{tree}}"))
-            .ok()?;
-        Ok(output.text() == tree)
+        commit.map_or(Ok(false), |commit| Ok(self.tree_of(commit)? == tree))
+    }
+
+    /// A settle that was cut off is repeated: only the time of its commit differs.
+    fn is_same_work(&self, a: &Sha, b: &Sha) -> bool {
+        let content = |commit: &Sha| {
+            let git = self.git("log").args(["-1", "--format=%T %P", commit.as_str()]);
+            git.ok().map(|output| output.text())
+        };
+        matches!((content(a), content(b)), (Ok(a), Ok(b)) if a == b)
+    }
+
+    fn descends(&self, new: &Sha, old: &Sha) -> bool {
+        let git = self
+            .git("merge-base")
+            .args(["--is-ancestor", old.as_str(), new.as_str()]);
+        git.run().is_ok_and(|output| output.code == Some(0))
+    }
+
+    /// True when all of it that origin does not have can be read.
+    fn is_whole(&self, commit: &Sha) -> Result<bool, GitError> {
+        let git = self
+            .git("rev-list")
+            .timeout(WORKING)
+            .args(["--objects", "--no-object-names"]);
+        let listed = git.args([commit.as_str(), "--not", "--remotes=origin"]).run()?;
+        if listed.code != Some(0) {
+            return Ok(false);
+        }
+        let git = self.git("cat-file").timeout(WORKING).arg("--batch-check");
+        let found = git.input(listed.stdout).run()?;
+        Ok(found.code == Some(0) && !found.text().lines().any(|line| line.ends_with(" missing")))
     }
 
     fn is_at_origin(&self, commit: &Sha) -> Result<bool, GitError> {
@@ -178,32 +319,17 @@ impl Repository {
     }
 }
 
-/// A copy of a worktree's index that goes away by itself. Copied, because what it knows of unchanged files
-/// saves reading them all.
-struct ScratchIndex(PathBuf);
-
-impl ScratchIndex {
-    fn copy_of(at: &Checkout) -> Self {
-        let scratch = Self(at.admin.join(format!("wip-index-{}", unique())));
-        drop(fs::remove_file(scratch.lock()));
-        if fs::copy(at.admin.join("index"), &scratch.0).is_err() {
-            drop(fs::remove_file(&scratch.0));
-        }
-        scratch
+/// The message, and what a reader of the commit would otherwise wonder about.
+fn with_ends(message: &str, ends: &[LooseEnd]) -> String {
+    if ends.is_empty() {
+        return message.to_owned();
     }
-
-    fn git(&self, at: &Checkout, what: &'static str) -> Git {
-        at.git(what).env("GIT_INDEX_FILE", &self.0)
-    }
-
-    fn lock(&self) -> PathBuf {
-        PathBuf::from(format!("{}.lock", self.0.display()))
-    }
-}
-
-impl Drop for ScratchIndex {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
-        drop(fs::remove_file(self.lock()));
-    }
+    let lines = ends
+        .iter()
+        .map(|end| format!("- {} {}\n", end.sha.short(), end.subject));
+    format!(
+        "{message}\n\nThe agent left these commits and stashes beside its HEAD. They are further parents of this\ncommit; \
+         their changes are not in its files.\n\n{}",
+        lines.collect::<String>()
+    )
 }

@@ -1,6 +1,7 @@
 //! Worktrees of the clone: prepared with a detached HEAD, listed, taken down.
 //! Never trusts the `.git` inside one: an agent may have removed or replaced it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,8 +85,12 @@ impl Repository {
             return Err(GitError::Forbidden { why });
         }
         remove_tree(&path).map_err(GitError::io(format!("removing {}", path.display())))?;
-        // The administration goes last: until then the folder can be found and removed again.
-        while let Some(admin) = self.admin_dir(&path) {
+        // The administration goes last: until then the folder can be found and removed again. Worktrees that an agent
+        // made inside of its own went with it.
+        while let Some(admin) = self
+            .admin_dir(&path)
+            .or_else(|| self.nested_in(&path).pop().map(|at| at.admin))
+        {
             remove_tree(&admin).map_err(GitError::io(format!("removing {}", admin.display())))?;
         }
         Ok(())
@@ -144,6 +149,18 @@ impl Repository {
         })
     }
 
+    /// Worktrees of this clone that lie inside of another.
+    pub(super) fn nested_in(&self, path: &Path) -> Vec<Checkout> {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let is_in = |inner: &Path| {
+            [path, &real]
+                .iter()
+                .any(|outer| inner != *outer && inner.starts_with(outer))
+        };
+        let found = self.admin_dirs().filter(|(_, inner)| is_in(inner));
+        found.map(|(admin, path)| Checkout { path, admin }).collect()
+    }
+
     pub(super) fn admin_dir(&self, path: &Path) -> Option<PathBuf> {
         let real = path.parent().and_then(|p| fs::canonicalize(p).ok());
         let real = real.and_then(|parent| Some(parent.join(path.file_name()?)));
@@ -164,6 +181,15 @@ impl Repository {
         }
         let format = "--format=%(objectname) %(refname:lstrip=2) %(worktreepath)";
         let listed = self.git("for-each-ref").args([format, "refs/heads"]).ok()?.text();
+        let git = self
+            .git("for-each-ref")
+            .arg("--format=%(refname:lstrip=3) %(objectname)");
+        let there = git.arg("refs/orch/stray").ok()?.text();
+        let mut taken: BTreeMap<String, String> = there
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, sha)| (name.to_owned(), sha.to_owned()))
+            .collect();
         let mut moves = String::new();
         for line in listed.lines() {
             let mut words = line.splitn(3, ' ');
@@ -171,10 +197,14 @@ impl Repository {
                 continue;
             };
             if words.next().is_none_or(str::is_empty) {
-                // Flat, so that no name can stand in another's way.
-                let flat = name.replace('/', "%");
+                // Flat, so that no name can stand in another's way; and not in the place of an earlier agent's.
+                let mut flat = name.replace('/', "%");
+                if taken.get(&flat).is_some_and(|there| there != sha) {
+                    flat = format!("{flat}@{}", sha.get(..10).unwrap_or(sha));
+                }
                 moves.push_str(&format!("update refs/orch/stray/{flat} {sha}\n"));
                 moves.push_str(&format!("delete refs/heads/{name} {sha}\n"));
+                taken.insert(flat, sha.to_owned());
             }
         }
         if moves.is_empty() {

@@ -7,6 +7,7 @@ mod clones;
 mod commits;
 mod costs;
 mod heads;
+mod loose;
 mod mends;
 mod merges;
 mod pushes;
