@@ -4,12 +4,17 @@ use diesel::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decode::{Cell, Row, guarded, maybe, to_json};
-use super::{Conn, Guarded, StoreError};
+use super::decode::{Cell, Row, all, guarded, maybe, to_json};
+use super::{Conn, Guarded, Listing, StoreError};
 use crate::domain::id::{ClaimEpoch, JobId, TaskId};
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::schema::intents;
+
+predicate!(
+    /// Perhaps done. The predicate of the index `intents_open`.
+    Open = "intents.status = 'intended'"
+);
 
 /// An intent's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -283,6 +288,48 @@ pub fn finish(
         .get_result(c)
         .optional())?;
     guarded(row)
+}
+
+/// Gives up a deed that was still open, with the reason.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn give_up(conn: &mut Conn, id: IntentId, why: &str, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(intents::table)
+        .filter(intents::id.eq(id.0))
+        .filter(intents::status.eq(IntentStatus::Intended.as_str()))
+        .set((
+            intents::status.eq(IntentStatus::Void.as_str()),
+            intents::outcome.eq(why),
+            intents::finished_at.eq(now.0),
+        ))
+        .execute(c))?))
+}
+
+/// The intents of a task whose key begins so, oldest first. The beginning holds no `%` or `_`.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn keyed(conn: &mut Conn, task: TaskId, beginning: &str) -> Result<Vec<Intent>, StoreError> {
+    all(on!(conn, c => intents::table
+        .filter(intents::task_id.eq(task.0))
+        .filter(intents::key.like(format!("{beginning}%")))
+        .order(intents::id)
+        .select(Columns::as_select())
+        .load(c))?)
+}
+
+/// The open intents whose key begins so, oldest first. The beginning holds no `%` or `_`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn open_keyed(conn: &mut Conn, beginning: &str) -> Result<Listing<Intent>, StoreError> {
+    Ok(Listing::of(on!(conn, c => intents::table
+        .filter(Open)
+        .filter(intents::key.like(format!("{beginning}%")))
+        .order(intents::id)
+        .select(Columns::as_select())
+        .load(c))?))
 }
 
 /// Gives up the open intents of a kind; answers how many there were.

@@ -241,3 +241,41 @@ pub fn open(conn: &mut Conn) -> Result<Listing<Run>, StoreError> {
         .select(RunRow::as_select())
         .load(c))?))
 }
+
+/// Which runs with kept work to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptFilter {
+    /// Only of this task.
+    pub task: Option<TaskId>,
+    /// Only those before this one.
+    pub before: Option<RunId>,
+    /// At most.
+    pub limit: usize,
+}
+
+/// The runs whose unfinished work was kept, newest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn kept(conn: &mut Conn, filter: KeptFilter) -> Result<Listing<Run>, StoreError> {
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let before = filter.before.map_or(i64::MAX, |id| id.0);
+    let rows: Vec<RunRow> = match filter.task {
+        Some(task) => on!(conn, c => runs::table
+            .filter(runs::wip_ref.is_not_null())
+            .filter(runs::task_id.eq(task.0))
+            .filter(runs::id.lt(before))
+            .order(runs::id.desc())
+            .limit(limit)
+            .select(RunRow::as_select())
+            .load(c))?,
+        None => on!(conn, c => runs::table
+            .filter(runs::wip_ref.is_not_null())
+            .filter(runs::id.lt(before))
+            .order(runs::id.desc())
+            .limit(limit)
+            .select(RunRow::as_select())
+            .load(c))?,
+    };
+    Ok(Listing::of(rows))
+}

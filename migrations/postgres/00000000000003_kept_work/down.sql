@@ -1,0 +1,2 @@
+DROP INDEX intents_open;
+DROP INDEX runs_kept;
