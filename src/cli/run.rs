@@ -1,5 +1,7 @@
 //! `orch run`: what agents did, and what they print.
 
+mod rescue;
+
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -53,6 +55,9 @@ pub enum RunCommand {
         #[arg(long)]
         raw: bool,
     },
+    /// List the unfinished work that was kept of runs, show it, restore it as a branch.
+    #[command(after_help = rescue::EXAMPLES)]
+    Rescue(rescue::RescueArgs),
 }
 
 pub(super) fn run(command: &RunCommand, global: &Global) -> Result<Exit, Failure> {
@@ -68,6 +73,7 @@ pub(super) fn run(command: &RunCommand, global: &Global) -> Result<Exit, Failure
             screen.line(&page(screen, &answer.view()?))?;
             Ok(Exit::Ok)
         }
+        RunCommand::Rescue(args) => rescue::run(&client, global, args),
         RunCommand::Logs { run, follow, raw } => converse(async {
             let printer = Printer {
                 screen,
@@ -174,6 +180,9 @@ fn page(screen: Screen, run: &RunView) -> String {
     }
     for remark in &run.remarks {
         page += &format!("  {:<10} {}\n", "note", text::line(remark));
+    }
+    if run.wip_ref.is_some() {
+        page += &format!("\nIts kept work: orch run rescue {} --show", run.id);
     }
     page + &format!("\nIts output: orch run logs {}", run.id)
 }

@@ -17,6 +17,7 @@ pub mod project;
 pub mod queries;
 pub mod queue;
 pub mod recover;
+pub mod rescue;
 pub mod run;
 mod transition;
 pub mod views;

@@ -8,7 +8,7 @@ use crate::domain::job::{Claim, Job, JobStatus};
 use crate::store::{StoreError, jobs, runs};
 
 use super::run::abandon;
-use super::{Engine, EngineError, check};
+use super::{Engine, EngineError, check, rescue};
 
 /// What there is to go on with.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ pub async fn running(engine: &Engine) -> Result<Found, EngineError> {
     Ok(found)
 }
 
-/// Cleans up runs and checks whose claim is over. May be called again at any time, while others claim and work.
+/// Cleans up runs and checks whose claim is over, and brings rescues to their end that were cut off. May be called again at any time, while others claim and work.
 ///
 /// # Errors
 /// The database's.
@@ -74,6 +74,7 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
         }
     }
     swept.trouble.extend(check::sweep_left_over(engine).await?);
+    swept.trouble.extend(rescue::go_on(engine).await?);
     Ok(swept)
 }
 

@@ -12,5 +12,6 @@ mod merges;
 mod operator;
 mod own_pipeline;
 mod questions;
+mod rescue;
 mod stopped;
 mod ten_tasks;

@@ -1,6 +1,6 @@
 //! Takes down what a run stood on, after keeping what is nowhere else. Never writes about its job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::job::Claim;
@@ -46,6 +46,22 @@ pub(super) async fn put_away(
     .await
 }
 
+/// Where a run's directory has a copy of its kept work.
+pub(in crate::engine) fn wip_copy(run_dir: &Path) -> PathBuf {
+    run_dir.join("wip.bundle")
+}
+
+/// What a run may have left behind.
+#[derive(Clone, Copy)]
+enum Left {
+    /// No agent worked there.
+    Nothing,
+    /// Whatever is in its worktree.
+    Everything,
+    /// What lies beside the commits that were delivered.
+    Rest,
+}
+
 struct Tidy {
     store: Store,
     project: Arc<ProjectHandle>,
@@ -66,8 +82,8 @@ impl Tidy {
             if self.run.start_sha.is_some()
                 && let Ok(repo) = self.project.repository()
             {
-                if kept.is_none() && self.may_hold_work()? {
-                    kept = self.save(&repo)?;
+                if kept.is_none() {
+                    kept = self.keep(&repo)?;
                 }
                 repo.remove_worktree(&self.path)?;
             }
@@ -75,41 +91,66 @@ impl Tidy {
         }
         let repo = self.project.repository()?;
         // Noted before anything is removed: what is saved after that is no longer all.
-        if kept.is_none() && self.may_hold_work()? {
-            kept = self.save(&repo)?;
+        if kept.is_none() {
+            kept = self.keep(&repo)?;
         }
         repo.remove_worktree(&self.path)?;
         Ok(kept)
     }
 
-    fn may_hold_work(&self) -> Result<bool, EngineError> {
-        // A run that ended well has pushed all it did.
+    fn keep(&self, repo: &Repository) -> Result<Option<String>, EngineError> {
+        match self.left()? {
+            Left::Nothing => Ok(None),
+            left @ (Left::Everything | Left::Rest) => self.save(repo, left),
+        }
+    }
+
+    fn left(&self) -> Result<Left, EngineError> {
+        // A run that ended well has pushed all that its HEAD names.
         if self.run.step >= RunStep::Evaluated && self.run.error.is_none() && self.run.end_sha.is_some() {
-            return Ok(false);
+            return Ok(match self.run.role {
+                Some(_) => Left::Rest,
+                None => Left::Nothing,
+            });
         }
         // What stands in the worktree of an agent that never was is Orch's own.
-        Ok(match process::look(&self.run_dir, self.run.shim.as_ref())? {
+        let worked = match process::look(&self.run_dir, self.run.shim.as_ref())? {
             RunState::NotLaunched => false,
             RunState::Ended(exit) => !matches!(exit.cause, Some(StopCause::NotStarted { .. })),
             RunState::Running(_) | RunState::Lost(_) | RunState::Elsewhere(_) => true,
-        })
+        };
+        Ok(if worked { Left::Everything } else { Left::Nothing })
     }
 
-    fn save(&self, repo: &Repository) -> Result<Option<String>, EngineError> {
+    fn save(&self, repo: &Repository, left: Left) -> Result<Option<String>, EngineError> {
         let author = author(self.run.role.map_or("agent", |r| r.as_str()));
-        let save = || repo.save_wip(&self.path, &self.name, &self.message, &author);
-        let saved = match (save(), &self.run.start_sha) {
+        let save = || match left {
+            Left::Rest => repo.save_rest(&self.path, &self.name, &self.message, &author),
+            Left::Everything | Left::Nothing => repo.save_wip(&self.path, &self.name, &self.message, &author),
+        };
+        // From where it is gone on when its HEAD is lost.
+        let from = match left {
+            Left::Rest => &self.run.end_sha,
+            Left::Everything | Left::Nothing => &self.run.start_sha,
+        };
+        let saved = match (save(), from) {
             (Ok(saved), _) => saved,
             // The folder is there, only the clone's knowledge of it is gone.
-            (Err(GitError::WorktreeLost { .. }), Some(start)) if self.path.is_dir() => {
-                repo.readopt_worktree(&self.path, start)?;
+            (Err(GitError::WorktreeLost { .. }), Some(from)) if self.path.is_dir() => {
+                repo.readopt_worktree(&self.path, from)?;
                 save()?
             }
             // An agent that destroyed its own checkout left nothing that git could keep.
             (Err(GitError::WorktreeLost { .. }), _) => None,
+            (Err(_), Some(from)) if repo.is_beheaded(&self.path) => {
+                repo.readopt_worktree(&self.path, from)?;
+                save()?
+            }
             (Err(e), _) => return Err(e.into()),
         };
         let Some(wip) = saved else { return Ok(None) };
+        // For the day on which the clone is destroyed. The ref is what counts: a copy that cannot be made costs nothing.
+        let _ = repo.copy_wip(&wip, &wip_copy(&self.run_dir));
         let (id, name) = (self.run.id, wip.name.to_string());
         let noted = name.clone();
         // Lost: the run was closed by a predecessor, and names its work already.

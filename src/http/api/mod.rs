@@ -5,6 +5,7 @@ mod jobs;
 mod log_chunk;
 mod projects;
 mod queue;
+mod rescue;
 mod runs;
 mod tasks;
 
@@ -42,5 +43,6 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(events::routes)
         .configure(jobs::routes)
         .configure(queue::routes)
-        .configure(runs::routes);
+        .configure(runs::routes)
+        .configure(rescue::routes);
 }
