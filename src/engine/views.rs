@@ -322,7 +322,7 @@ pub struct GestureView {
 }
 
 /// Unfinished work that was kept of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct KeptView {
     /// The run.
     pub run: i64,
@@ -333,6 +333,7 @@ pub struct KeptView {
     /// Stage.
     pub stage: String,
     /// Role at work.
+    #[schema(value_type = Option<shapes::Role>)]
     pub role: Option<String>,
     /// Why the run ended without delivering it.
     pub why: String,
@@ -351,7 +352,7 @@ pub struct KeptView {
 }
 
 /// Unfinished work with its patch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct KeptDetail {
     /// What is kept.
     pub kept: KeptView,
@@ -362,7 +363,7 @@ pub struct KeptDetail {
 }
 
 /// What restoring kept work takes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RescueWork {
     /// The branch to make of it; `rescue/<task>-<run>` when left out.
@@ -371,7 +372,7 @@ pub struct RescueWork {
 }
 
 /// Where kept work was restored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RescueView {
     /// The run.
     pub run: i64,

@@ -33,6 +33,9 @@ use super::openapi;
     queue::resume,
     runs::show,
     runs::log,
+    rescue::list,
+    rescue::show,
+    rescue::restore,
 ))]
 pub(super) struct Described;
 
