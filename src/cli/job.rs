@@ -31,7 +31,11 @@ pub enum JobCommand {
         /// The job's number.
         id: i64,
         /// Why.
-        #[arg(long, default_value = "cancelled from the command line")]
+        #[arg(
+            long,
+            default_value = "cancelled from the command line",
+            allow_hyphen_values = true
+        )]
         reason: String,
     },
     /// Give a job another priority; higher goes first.

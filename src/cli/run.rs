@@ -5,6 +5,7 @@ mod rescue;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use super::Global;
@@ -34,6 +35,7 @@ pub enum RunCommand {
     #[command(after_help = "Example:\n  orch run list ORCH-001")]
     List {
         /// The task.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         task: String,
     },
     /// Show a run.
@@ -46,7 +48,7 @@ pub enum RunCommand {
     #[command(after_help = LOGS_EXAMPLES)]
     Logs {
         /// The run's number, or a task for its latest run.
-        #[arg(value_name = "RUN|TASK")]
+        #[arg(value_name = "RUN|TASK", value_parser = NonEmptyStringValueParser::new())]
         run: String,
         /// Follow until the run is finished.
         #[arg(short, long)]

@@ -132,7 +132,7 @@ impl Sha {
     }
 }
 
-const NAME_RULE: &str = "use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..' or a final '.'";
+const NAME_RULE: &str = "use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..' and not ending in '.' or '.lock'";
 
 fn parse_name(what: &'static str, text: &str) -> Result<String, InvalidName> {
     let plain = text

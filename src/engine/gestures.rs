@@ -160,14 +160,14 @@ pub(super) fn parse(make: MakeGesture) -> Result<Made, EngineError> {
     let person = make.person.unwrap_or_else(|| "operator".into());
     if person.is_empty() || longer(&person, PERSON_MAX) || person.chars().any(char::is_control) {
         return Err(EngineError::Invalid {
-            what: format!("person: give 1 to {PERSON_MAX} characters"),
+            what: format!("person: give one line of 1 to {PERSON_MAX} characters"),
         });
     }
     // PostgreSQL keeps no NUL in a text.
     let unfit = |c: &String| longer(c, COMMENT_MAX) || c.contains('\0');
     if make.comment.as_ref().is_some_and(unfit) {
         return Err(EngineError::Invalid {
-            what: format!("comment: give at most {COMMENT_MAX} characters, and no NUL"),
+            what: format!("comment: give at most {COMMENT_MAX} characters, without NUL"),
         });
     }
     if let Some(candidate) = &make.candidate

@@ -197,7 +197,7 @@ pub(super) fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), Engine
     // PostgreSQL keeps no NUL in a text.
     if longer(&new.description, DESCRIPTION_MAX) || new.description.contains('\0') {
         return fail(format!(
-            "description: give at most {DESCRIPTION_MAX} characters, and no NUL"
+            "description: give at most {DESCRIPTION_MAX} characters, without NUL"
         ));
     }
     let bad = |p: &&String| {
@@ -218,7 +218,7 @@ pub(super) fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), Engine
     }
     match &new.external_id {
         Some(key) if key.is_empty() || longer(key, EXTERNAL_ID_MAX) || key.chars().any(char::is_control) => {
-            fail(format!("external_id: give 1 to {EXTERNAL_ID_MAX} characters"))
+            fail(format!("external_id: give one line of 1 to {EXTERNAL_ID_MAX} characters"))
         }
         Some(_) | None => Ok(()),
     }

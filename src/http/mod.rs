@@ -65,7 +65,10 @@ pub fn server(engine: Engine, sources: Sources, settings: &Settings) -> io::Resu
 
 fn routes(cfg: &mut web::ServiceConfig) {
     cfg.app_data(web::PathConfig::default().error_handler(|e, _| Problem::not_readable("path", &e).into()))
-        .app_data(web::QueryConfig::default().error_handler(|e, _| Problem::not_readable("query", &e).into()))
+        .app_data(web::QueryConfig::default().error_handler(|e, req| {
+            let query: String = req.query_string().chars().take(100).collect();
+            Problem::not_readable(&format!("query {query:?}"), &e).into()
+        }))
         .configure(status::routes)
         .service(
             web::scope("/api/v1")

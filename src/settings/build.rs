@@ -33,8 +33,10 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
     let repos_dir = below("repos_dir", "repos");
     let projects_dir = below("projects_dir", "projects");
     let database = database(v, cwd, &data_dir, &mut derived);
-    let node = NodeName::parse(&v.required("node"))
-        .map_err(|e| v.refuse("node", e.rule))
+    let node = v.required("node");
+    // That it is empty was said already.
+    let node = NodeName::parse(&node)
+        .map_err(|e| (!node.is_empty()).then(|| v.refuse("node", e.rule)))
         .ok();
     let server = server(v);
     let agent = agent(v, cwd);

@@ -7,6 +7,7 @@ mod artifacts;
 mod checkouts;
 mod database;
 mod names;
+mod other_names;
 mod places;
 mod projects;
 mod repositories;

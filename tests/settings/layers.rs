@@ -217,7 +217,7 @@ fn a_wrong_type_in_the_environment_names_the_variable() {
     env ORCH_DATABASE_URL: database.url = ***: give sqlite:<file> or postgres://user:password@host/name
     env ORCH_REAPER_ENABLED: reaper.enabled = "perhaps": give true or false
     env ORCH_LOG_LEVEL: log.level = "loud": give one of error, warn, info, debug, trace
-    env ORCH_NODE: node = "../x": use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..' or a final '.'
+    env ORCH_NODE: node = "../x": use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..' and not ending in '.' or '.lock'
     "#);
 }
 
@@ -271,7 +271,7 @@ fn what_is_only_odd_is_ignored_with_a_warning() {
     env ORCH_AGENT_TIMEOUT_OVERRIDES_JSON: agent.timeout_overrides_json: "developer" is ignored: -1 is not a whole number of seconds above 0
     env ORCH_AGENT_TIMEOUT_OVERRIDES_JSON: agent.timeout_overrides_json: "developper" is ignored: the roles are analyst, architect, developer, reviewer, tester, deployer
     file /x/orch.toml:2: reconcile.grace_overrides_json: "testing" is ignored: "x" is not a whole number of seconds above 0
-    file /x/orch.toml:2: reconcile.grace_overrides_json: "a b" is ignored: stage name "a b" is not usable: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..' or a final '.'
+    file /x/orch.toml:2: reconcile.grace_overrides_json: "a b" is ignored: stage name "a b" is not usable: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..' and not ending in '.' or '.lock'
     env ORCH_TELEGRAM_BOT_TOKEN: telegram.chat_id is not set: no messages are sent
     "#);
     let s = start.settings();

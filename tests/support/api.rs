@@ -86,9 +86,6 @@ impl Api {
 
     /// Asks a service that may be gone.
     pub fn try_ask(&self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Answer> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
             self.address
@@ -107,7 +104,15 @@ impl Api {
         }
         head.push_str("\r\n");
         head.push_str(body.as_deref().unwrap_or_default());
-        stream.write_all(head.as_bytes())?;
+        self.exchange(head.as_bytes())
+    }
+
+    /// Sends these bytes, whatever they are, and reads until the service has closed the connection.
+    pub fn exchange(&self, request: &[u8]) -> std::io::Result<Answer> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(request)?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         parse(&bytes)

@@ -11,6 +11,7 @@ use crate::cli::Global;
 use crate::cli::client::{Answer, Client, converse};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::text;
+use crate::domain::id::WorkItemId;
 use crate::engine::views::{AddTask, TaskView};
 
 pub(super) const EXAMPLES: &str = "\
@@ -39,22 +40,40 @@ pub struct AddArgs {
     #[arg(value_name = "TITLE", required_unless_present_any = ["title_flag", "file"], conflicts_with = "file")]
     title: Option<String>,
     /// The same as an option.
-    #[arg(id = "title_flag", long = "title", value_name = "TITLE", conflicts_with_all = ["title", "file"])]
+    #[arg(
+        id = "title_flag",
+        long = "title",
+        value_name = "TITLE",
+        conflicts_with_all = ["title", "file"],
+        allow_hyphen_values = true
+    )]
     title_flag: Option<String>,
     /// What is wanted, at length; `-` reads it from stdin.
-    #[arg(long, short, conflicts_with = "file")]
+    #[arg(long, short, conflicts_with = "file", allow_hyphen_values = true)]
     description: Option<String>,
     /// Its project; may be left out when there is only one. With --file: for tasks that name none.
     #[arg(long, short)]
     project: Option<String>,
     /// A name of your own instead of the next number.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "file", allow_hyphen_values = true)]
     id: Option<String>,
     /// Tasks that must be done first.
-    #[arg(long, value_name = "TASK", value_delimiter = ',', conflicts_with = "file")]
+    #[arg(
+        long,
+        value_name = "TASK",
+        value_delimiter = ',',
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     depends_on: Vec<String>,
     /// Paths it changes: tasks that touch the same paths do not run at the same time.
-    #[arg(long, value_name = "PATH", value_delimiter = ',', conflicts_with = "file")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        value_delimiter = ',',
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     modifies: Vec<String>,
     /// Agent preset instead of the roles' own.
     #[arg(long, value_name = "PRESET", conflicts_with = "file")]
@@ -72,7 +91,7 @@ pub struct AddArgs {
     #[arg(long, conflicts_with = "file")]
     hold: bool,
     /// A key of your own: the same key twice adds one task.
-    #[arg(long, value_name = "KEY", conflicts_with = "file")]
+    #[arg(long, value_name = "KEY", conflicts_with = "file", allow_hyphen_values = true)]
     external_id: Option<String>,
     /// Add the tasks of this TOML or JSON file; `-` reads stdin.
     #[arg(long, short, value_name = "FILE")]
@@ -83,6 +102,10 @@ pub(super) fn run(args: AddArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.file {
         Some(path) => {
             let mut tasks = tasks_in(&source(path)?).map_err(|why| named(path, &why))?;
+            tasks
+                .iter()
+                .try_for_each(usable)
+                .map_err(|why| named(path, &why))?;
             for task in &mut tasks {
                 task.project = task.project.take().or_else(|| args.project.clone());
             }
@@ -162,12 +185,29 @@ fn tasks_in(text: &str) -> Result<Vec<AddTask>, String> {
     } else if start.starts_with('[') && !start.starts_with("[[") {
         serde_json::from_str(text).map_err(|e| e.to_string())?
     } else {
-        toml::from_str::<TaskFile>(text).map_err(|e| e.to_string())?.task
+        toml::from_str::<TaskFile>(text)
+            .map_err(|e| at_line(text, &e))?
+            .task
     };
     if tasks.is_empty() {
         return Err("holds no [[task]]".to_owned());
     }
     Ok(tasks)
+}
+
+/// The parser's own text has several lines.
+fn at_line(text: &str, e: &toml::de::Error) -> String {
+    let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+    let line = 1 + before.matches('\n').count();
+    format!("line {line}: {}", e.message().replace('\n', ", "))
+}
+
+/// The service looks again; here a file is refused before the first of it is added.
+fn usable(task: &AddTask) -> Result<(), String> {
+    let mut names = task.id.iter().chain(&task.depends_on);
+    names
+        .try_for_each(|name| WorkItemId::parse(name).map(drop))
+        .map_err(|e| format!("task {:?}: {e}", task.title))
 }
 
 async fn add(client: &Client, task: &AddTask) -> Result<Answer, Failure> {

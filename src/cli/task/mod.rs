@@ -4,6 +4,7 @@ mod add;
 mod show;
 
 use awc::http::Method;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::Global;
@@ -27,6 +28,7 @@ pub enum TaskCommand {
     #[command(after_help = "Example:\n  orch task show ORCH-001")]
     Show {
         /// The task.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Approve the analysis. It never deploys.
@@ -78,7 +80,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(i64).range(1..=1000))]
     limit: i64,
     /// Only tasks older than this one: the next page.
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", allow_hyphen_values = true)]
     before: Option<String>,
 }
 
@@ -86,9 +88,10 @@ pub struct ListArgs {
 #[derive(Args, Debug)]
 pub struct GestureArgs {
     /// The task.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     id: String,
     /// Why.
-    #[arg(long, short = 'm')]
+    #[arg(long, short = 'm', allow_hyphen_values = true)]
     comment: Option<String>,
     /// In whose name.
     #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
