@@ -1,11 +1,14 @@
 //! Watches one claimed job to its end. All it does is call the engine; a successor goes on from the recorded step.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use slog_scope::{error, info, warn};
 
 use crate::domain::job::Claim;
 use crate::engine::EngineError;
 use crate::engine::run::{self, Driven};
+use crate::store::Retry;
 
 use super::queue::{self, QueueJobs};
 use super::supervisor::{Child, Incarnation, Intensity, Policy, SuperviseError};
@@ -19,8 +22,13 @@ pub struct AgentMonitorActor {
     life: Incarnation,
     book: AddressBook,
     claim: Claim,
+    /// The job was taken away: what is left is to put away what it had.
+    taken: bool,
     work: Option<SpawnHandle>,
 }
+
+/// Shortest wait for a database that does not take writes.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the monitor of a claim.
 ///
@@ -43,6 +51,7 @@ pub fn start(book: &AddressBook, claim: Claim) -> Result<(), SuperviseError> {
             life,
             book: made.clone(),
             claim,
+            taken: false,
             work: None,
         })?;
     book.monitors().push((claim, child));
@@ -55,6 +64,23 @@ pub(super) fn forget(book: &AddressBook, claim: Claim) {
 }
 
 impl AgentMonitorActor {
+    /// Goes on from the recorded step, or puts away what was taken from us.
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        let (engine, claim, taken) = (self.book.engine.clone(), self.claim, self.taken);
+        let work = async move {
+            if taken {
+                return run::abandon(&engine, claim).await.map(|()| Driven::Superseded);
+            }
+            Box::pin(run::drive(&engine, claim)).await
+        };
+        self.work = Some(
+            ctx.spawn(
+                work.into_actor(self)
+                    .map(|driven, actor, ctx| actor.over(driven, ctx)),
+            ),
+        );
+    }
+
     fn over(&mut self, driven: Result<Driven, EngineError>, ctx: &mut Context<Self>) {
         match driven {
             Ok(driven) => {
@@ -63,11 +89,19 @@ impl AgentMonitorActor {
                 self.book.queue.do_send(QueueJobs);
                 self.life.finish(ctx);
             }
-            Err(e) => {
+            Err(e) => match e.retry() {
+                // The database will be back: that costs nothing of the run's budget of deaths.
+                Retry::After(pause) => {
+                    warn!("job {}, tried again soon: {}", self.claim.job, e);
+                    let again = ctx.run_later(pause.max(PAUSE), |actor, ctx| actor.work(ctx));
+                    self.work = Some(again);
+                }
                 // Not finished: the supervisor starts a successor, which goes on from the recorded step.
-                error!("job {}: {}", self.claim.job, e);
-                ctx.stop();
-            }
+                Retry::Never => {
+                    error!("job {}: {}", self.claim.job, e);
+                    ctx.stop();
+                }
+            },
         }
     }
 }
@@ -76,17 +110,10 @@ impl Actor for AgentMonitorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (engine, claim) = (self.book.engine.clone(), self.claim);
         if self.life.number() > 1 {
-            warn!("a successor takes over"; "job" => claim.job.0, "incarnation" => self.life.number());
+            warn!("a successor takes over"; "job" => self.claim.job.0, "incarnation" => self.life.number());
         }
-        let work = async move { Box::pin(run::drive(&engine, claim)).await };
-        self.work = Some(
-            ctx.spawn(
-                work.into_actor(self)
-                    .map(|driven, actor, ctx| actor.over(driven, ctx)),
-            ),
-        );
+        self.work(ctx);
     }
 }
 
@@ -98,13 +125,7 @@ impl Handler<TakenAway> for AgentMonitorActor {
         if let Some(work) = self.work.take() {
             ctx.cancel_future(work);
         }
-        let (engine, claim) = (self.book.engine.clone(), self.claim);
-        let end = async move { run::abandon(&engine, claim).await.map(|()| Driven::Superseded) };
-        self.work = Some(
-            ctx.spawn(
-                end.into_actor(self)
-                    .map(|driven, actor, ctx| actor.over(driven, ctx)),
-            ),
-        );
+        self.taken = true;
+        self.work(ctx);
     }
 }

@@ -36,7 +36,7 @@ use crate::domain::time::Timestamp;
 use crate::git::GitError;
 use crate::process::ProcessError;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError, jobs};
+use crate::store::{Retry, Store, StoreError, jobs};
 
 pub use project::ProjectHandle;
 
@@ -283,6 +283,23 @@ impl From<StoreError> for EngineError {
 }
 
 impl EngineError {
+    /// Whether it may pass by itself.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Saturated => StoreError::Saturated.retry(),
+            Self::Store(e) => e.retry(),
+            Self::NotFound { .. }
+            | Self::Invalid { .. }
+            | Self::Conflict { .. }
+            | Self::Lost
+            | Self::LeaseLost
+            | Self::Git(_)
+            | Self::Process(_)
+            | Self::File { .. }
+            | Self::Broken(_) => Retry::Never,
+        }
+    }
+
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::engine::EngineError;
+use crate::store::Retry;
 
 /// A refusal as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +105,12 @@ fn chain(error: &dyn Error) -> String {
 
 impl From<EngineError> for Problem {
     fn from(e: EngineError) -> Self {
+        if let (EngineError::Store(_), Retry::After(_)) = (&e, e.retry()) {
+            slog_scope::warn!("request refused"; "cause" => chain(&e));
+            let what = "the database does not take this now (the service's log says why): nothing was changed, try \
+                        again in a moment";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, what);
+        }
         let status = match e {
             EngineError::NotFound { .. } => StatusCode::NOT_FOUND,
             EngineError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -158,6 +165,7 @@ impl ResponseError for Problem {
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
 
     fn status(e: EngineError) -> u16 {
         Problem::from(e).status.as_u16()
@@ -170,6 +178,9 @@ mod tests {
         assert_eq!(status(EngineError::Invalid { what: what() }), 422);
         assert_eq!(status(EngineError::Conflict { what: what() }), 409);
         assert_eq!(status(EngineError::Saturated), 503);
+        let locked = StoreError::Locked { place: what() };
+        assert_eq!(status(EngineError::Store(locked)), 503);
+        assert_eq!(status(EngineError::Store(StoreError::Closed)), 500);
     }
 
     #[test]

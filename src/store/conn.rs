@@ -78,6 +78,11 @@ impl Conn {
         on!(self, c => Manager::commit_transaction(c))
     }
 
+    /// Rolls back the transaction, or the savepoint.
+    pub(super) fn rollback(&mut self) -> QueryResult<()> {
+        on!(self, c => Manager::rollback_transaction(c))
+    }
+
     /// How many transactions and savepoints are open; none when that cannot be told any more.
     pub(super) fn depth(&mut self) -> Option<u32> {
         let status = on!(self, c => Manager::transaction_manager_status_mut(c).transaction_depth());

@@ -62,6 +62,22 @@ pub enum StoreError {
         /// The file.
         place: String,
     },
+    /// A database that was ours and cannot be read any more.
+    #[error("{place} is damaged ({why}): restore a backup, or save what is left with sqlite3's .recover")]
+    Damaged {
+        /// The file.
+        place: String,
+        /// SQLite's words.
+        why: String,
+    },
+    /// The disk below it fails.
+    #[error("{place} cannot be used ({why}): look whether its disk is full, mounted and healthy")]
+    Disk {
+        /// The file.
+        place: String,
+        /// SQLite's words.
+        why: String,
+    },
     /// A database, but of another program.
     #[error("{place} has tables but none of Orch's: it belongs to another program; choose another place")]
     Foreign {
@@ -144,12 +160,13 @@ impl StoreError {
             Self::Saturated | Self::NotCommitted { .. } => Retry::After(Duration::from_millis(200)),
             Self::Locked { .. } => Retry::After(Duration::from_secs(1)),
             Self::Unreachable { .. } => Retry::After(Duration::from_secs(5)),
-            Self::DiskFull { .. } => Retry::After(Duration::from_secs(60)),
+            Self::DiskFull { .. } | Self::Disk { .. } => Retry::After(Duration::from_secs(60)),
             Self::Address { .. }
             | Self::Folder { .. }
             | Self::NotWritable { .. }
             | Self::InUse { .. }
             | Self::NotADatabase { .. }
+            | Self::Damaged { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Closed
@@ -166,6 +183,8 @@ impl StoreError {
         if let Self::Locked { place }
         | Self::NotWritable { place, .. }
         | Self::NotADatabase { place }
+        | Self::Damaged { place, .. }
+        | Self::Disk { place, .. }
         | Self::DiskFull { place }
         | Self::Unreachable { place, .. } = &mut self
             && place == SOMEWHERE
@@ -178,7 +197,8 @@ impl StoreError {
     /// SQLite and libpq tell these apart by their words only.
     fn from_words(words: &str) -> Self {
         let place = SOMEWHERE.to_owned();
-        let why = words.trim().to_owned();
+        // libpq tells a story of several lines.
+        let why = words.split_whitespace().collect::<Vec<_>>().join(" ");
         let says = |part: &str| words.contains(part);
         if says("database is locked") || says("table is locked") || says("deadlock detected") {
             Self::Locked { place }
@@ -186,6 +206,10 @@ impl StoreError {
             Self::DiskFull { place }
         } else if says("not a database") || says("file is encrypted") {
             Self::NotADatabase { place }
+        } else if says("malformed") {
+            Self::Damaged { place, why }
+        } else if says("disk I/O error") {
+            Self::Disk { place, why }
         } else if says("readonly database") || says("read-only") {
             Self::NotWritable { place, why }
         } else if says("unable to open") || says("connection") {
@@ -245,6 +269,8 @@ mod tests {
             ("file is not a database", "is not a SQLite database"),
             ("attempt to write a readonly database", "cannot be written"),
             ("unable to open database file", "cannot be reached"),
+            ("database disk image is malformed", "restore a backup"),
+            ("disk I/O error", "look whether its disk"),
         ];
         for (words, expected) in table {
             let text = StoreError::from_words(words).at("/data/orch.db").to_string();

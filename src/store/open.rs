@@ -2,7 +2,7 @@
 //! refused is left as it was.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::conn::{Conn, Purpose};
@@ -35,10 +35,7 @@ pub(super) fn lock_file(path: &Path) -> Result<File, StoreError> {
         why: e.to_string(),
     })?;
     let lock_path = PathBuf::from(format!("{}.lock", path.display()));
-    let not_writable = |e: std::io::Error| StoreError::NotWritable {
-        place: lock_path.display().to_string(),
-        why: e.to_string(),
-    };
+    let not_writable = |e: std::io::Error| refused(&lock_path, &e);
     let mut lock = OpenOptions::new()
         .read(true)
         .write(true)
@@ -65,14 +62,37 @@ pub(super) fn lock_file(path: &Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
+/// Whether a service could write here, and now. Changes nothing.
+pub(super) fn check_use(place: &Place) -> Result<(), StoreError> {
+    if let Place::Sqlite(path) = place {
+        if !path.exists() {
+            return Ok(());
+        }
+        check_writable(path)?;
+    }
+    let mut conn = Conn::establish(place, Purpose::Inspect)?;
+    let begun = conn.begin_immediate().and_then(|()| conn.rollback());
+    begun.map_err(|e| StoreError::from(e).at(&place.to_string()))
+}
+
 fn check_writable(path: &Path) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).open(path) {
         Ok(_) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(StoreError::NotWritable {
-            place: path.display().to_string(),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(refused(path, &e)),
+    }
+}
+
+/// What the system's refusal to write means.
+fn refused(path: &Path, e: &std::io::Error) -> StoreError {
+    let place = path.display().to_string();
+    match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull { place },
+        ErrorKind::IsADirectory => StoreError::NotADatabase { place },
+        _ => StoreError::NotWritable {
+            place,
             why: e.to_string(),
-        }),
+        },
     }
 }
 
@@ -86,7 +106,8 @@ pub(super) fn check_header(path: &Path) -> Result<(), StoreError> {
         Ok(_) => Err(StoreError::NotADatabase {
             place: path.display().to_string(),
         }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::IsADirectory => Err(refused(path, &e)),
         Err(e) => Err(StoreError::Unreachable {
             place: path.display().to_string(),
             why: e.to_string(),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
 use super::migrations;
-use super::open::{check_header, lock_file, prepare};
+use super::open::{check_header, check_use, lock_file, prepare};
 use super::place::Place;
 use super::pool::Connected;
 use super::writer::{self, Message};
@@ -92,11 +92,20 @@ impl Store {
         migrations::pending(&mut conn, &place)
     }
 
+    /// Whether a service could write to the database now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but a service that uses the database is no obstacle.
+    pub fn check_use(url: &str) -> Result<(), StoreError> {
+        check_use(&Place::parse(url)?)
+    }
+
     /// Migrates without serving; returns the names of what was applied.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn migrate(url: &str) -> Result<Vec<String>, StoreError> {
+        Self::check_use(url)?;
         let pending = Self::pending(url)?;
         Self::open(url)?.close_blocking();
         Ok(pending)

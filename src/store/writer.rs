@@ -117,10 +117,7 @@ impl Writer {
     fn group(&mut self, first: Run) {
         let conn = match begin(&mut self.conn, &self.place) {
             Ok(conn) => conn,
-            Err(error) => {
-                let pending = first(Err(error));
-                return (pending.answer)(Ok(()));
-            }
+            Err(error) => return self.refuse(first, &error),
         };
         let mut stop = false;
         let mut next = Some(first);
@@ -145,6 +142,20 @@ impl Writer {
         let fate = self.close(lost);
         for answer in waiting {
             answer(fate.clone());
+        }
+    }
+
+    /// Answers all that wait, so that nobody waits for as long as the others before them together.
+    fn refuse(&mut self, first: Run, error: &StoreError) {
+        let mut next = Some(first);
+        while let Some(run) = next.take() {
+            let pending = run(Err(error.clone()));
+            (pending.answer)(Ok(()));
+            match self.inbox.try_recv() {
+                Ok(Message::Run(run)) => next = Some(run),
+                Ok(Message::Stop) => self.inbox.close(),
+                Err(_) => {}
+            }
         }
     }
 

@@ -6,6 +6,8 @@ mod api;
 mod artifacts;
 mod checkouts;
 mod database;
+mod database_in_use;
+mod mounted;
 mod names;
 mod other_names;
 mod places;

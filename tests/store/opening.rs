@@ -144,7 +144,7 @@ fn a_folder_in_the_file_s_place_is_refused() {
     let url = path(&folder, "orch.db");
     fs::create_dir(&url).unwrap();
     let error = refused(&url);
-    assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
+    assert!(matches!(error, StoreError::NotADatabase { .. }), "{error}");
 }
 
 #[test]

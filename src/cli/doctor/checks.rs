@@ -80,7 +80,9 @@ fn probe(folder: &Path) -> std::io::Result<()> {
 }
 
 fn database(settings: &Settings) -> Check {
-    match Store::pending(&settings.database.url) {
+    let url = &settings.database.url;
+    let pending = Store::check_use(url).and_then(|()| Store::pending(url));
+    match pending {
         Ok(pending) if pending.is_empty() => {
             Check::new("database", State::Ok, "answers, with this version's schema")
         }
