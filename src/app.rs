@@ -47,10 +47,16 @@ async fn run(
     flush: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(settings);
-    data_dir::ensure(&settings.data_dir).with_context(|| {
-        let shown = settings.data_dir.display();
-        format!("data_dir {shown} cannot be made: give this user the right, or choose another data_dir")
-    })?;
+    for (key, folder) in [
+        ("data_dir", &settings.data_dir),
+        ("repos_dir", &settings.repos_dir),
+    ] {
+        let usable = data_dir::ensure(folder).and_then(|()| data_dir::probe(folder));
+        usable.with_context(|| {
+            let shown = folder.display();
+            format!("{key} {shown} cannot be written: give this user the right, or choose another {key}")
+        })?;
+    }
     let presets = Presets::load(settings.agent.presets_file.as_deref())?;
     let store = Store::open(&settings.database.url)?;
     let instance = InstanceId::trusted(uuid::Uuid::new_v4().to_string());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::{Global, chosen, doctor};
 use crate::agents::Presets;
 use crate::settings::project::{self, Project};
-use crate::settings::{Settings, Warning};
+use crate::settings::{Settings, Warning, data_dir};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +39,18 @@ pub(super) fn run(_args: &ServeArgs, global: &Global, service: Service) -> Resul
         Ok(loaded) => loaded,
         Err(failure) => return Ok(wrong(failure.to_string().lines())),
     };
+    let blocked: Vec<_> = [
+        ("data_dir", &settings.data_dir),
+        ("repos_dir", &settings.repos_dir),
+        ("projects_dir", &settings.projects_dir),
+    ]
+    .into_iter()
+    .filter_map(|(key, folder)| no_folder(key, folder))
+    .collect();
+    // The others lie in data_dir unless they were set.
+    if let Some(first) = blocked.first() {
+        return Ok(wrong([first]));
+    }
     let projects = match project::load_all(&settings.projects_dir, &settings) {
         Ok(projects) => projects,
         Err(e) => return Ok(wrong(e.to_string().lines())),
@@ -53,6 +66,14 @@ pub(super) fn run(_args: &ServeArgs, global: &Global, service: Service) -> Resul
     }
     warnings.extend(projects.iter().flat_map(|p| absent(p, &presets)));
     service(settings, projects, warnings).map_err(|e| Failure::Refused(format!("{e:#}")))
+}
+
+fn no_folder(key: &str, folder: &Path) -> Option<String> {
+    let file = data_dir::obstacle(folder)?.display();
+    let folder = folder.display();
+    Some(format!(
+        "{key} {folder}: {file} is no folder; move it away, or choose another {key}"
+    ))
 }
 
 /// A preset that nobody knows is a mistake in the file, like an unknown gate.

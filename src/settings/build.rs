@@ -2,6 +2,7 @@
 //! Never reads a file; knows no layer.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -140,10 +141,25 @@ fn server(v: &Values) -> Option<Server> {
         .parse()
         .map_err(|_| v.refuse("server.listen", "give an IP address and a port"))
         .ok()?;
+    warn_of_strangers(v, listen);
     Some(Server {
         listen,
         body_limit_bytes: v.whole("server.body_limit_bytes"),
     })
+}
+
+/// Nothing is open to others by mistake; but whoever wants to be reached should know what is missing.
+fn warn_of_strangers(v: &Values, listen: SocketAddr) {
+    if !listen.ip().to_canonical().is_loopback() && v.secret("api_token").is_none() {
+        v.warn(
+            "server.listen",
+            format!(
+                "server.listen = {:?} can be reached by other machines, but there is no api_token: they may change \
+                 nothing; set ORCH_API_TOKEN, or listen on 127.0.0.1",
+                listen.to_string()
+            ),
+        );
+    }
 }
 
 fn queue(v: &Values) -> Queue {

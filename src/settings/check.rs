@@ -36,7 +36,11 @@ pub(super) fn check(kind: Kind, value: &ValueKind) -> Result<Checked, String> {
         }
         Kind::Seconds(min) => whole(value, min, A_YEAR)
             .ok_or(format!("give whole seconds, at least {min} and at most {A_YEAR}")),
-        Kind::Text | Kind::Path | Kind::Secret | Kind::Json => text(value)
+        Kind::Secret => text(value)
+            .filter(|t| t.is_empty() || !(t.trim().is_empty() || t.contains(char::is_control)))
+            .map(Checked::Text)
+            .ok_or_else(|| "give a text of one line, in quotes".to_owned()),
+        Kind::Text | Kind::Path | Kind::Json => text(value)
             .map(Checked::Text)
             .ok_or_else(|| "give a text, in quotes".to_owned()),
         Kind::TextOrNumber => match value {

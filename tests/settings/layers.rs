@@ -194,7 +194,7 @@ enabled = true
     file /x/orch.toml:13: agent.timeout_s = 0: give whole seconds, at least 1 and at most 31622400
     file /x/orch.toml:14: agent.env_allow = "PATH": give a list of texts
     file /x/orch.toml:9: plane.url = "plane.example.org": give an http:// or https:// address, without user and password
-    file /x/orch.toml:8: plane.api_token = ***: give a text, in quotes
+    file /x/orch.toml:8: plane.api_token = ***: give a text of one line, in quotes
     "#);
 }
 

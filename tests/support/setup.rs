@@ -155,7 +155,8 @@ impl Project {
         self
     }
 
-    fn write(&self, home: &Path, out: &Path) {
+    /// Writes its file and its agent's script into a service's home.
+    pub fn write(&self, home: &Path, out: &Path) {
         let script = home.join(format!("{}.agent.sh", self.name));
         fs::write(&script, self.agent.script(out)).unwrap();
         let mut text = format!("name = '{}'\nrepo = '{}'\n{}", self.name, self.repo, self.top);

@@ -11,6 +11,7 @@ use crate::cli::chosen::{program, roles};
 use crate::cli::client::converse;
 use crate::cli::exit::Failure;
 use crate::git;
+use crate::settings::data_dir::probe;
 use crate::settings::project;
 use crate::settings::{Project, Settings};
 use crate::store::Store;
@@ -69,14 +70,6 @@ fn folder(key: &'static str, folder: &Path) -> Check {
             format!("{shown} is not writable: {e}; give this user the right, or choose another {key}"),
         ),
     }
-}
-
-fn probe(folder: &Path) -> std::io::Result<()> {
-    let file = folder.join(format!(".orch-doctor-{}", std::process::id()));
-    let written = std::fs::write(&file, b"orch");
-    // Also removed when only part of it could be written.
-    let removed = std::fs::remove_file(&file);
-    written.and(removed)
 }
 
 fn database(settings: &Settings) -> Check {
