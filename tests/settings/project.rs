@@ -381,7 +381,7 @@ fn a_folder_of_projects_is_read_by_name_and_every_bad_file_is_told() {
     start.write("data/projects/torn.toml", "repo = \"/src/torn\"\n[agent\n");
     let error = load_all(&dir, &settings).unwrap_err().to_string();
     assert_snapshot!(start.plain(&error), @r#"
-    /x/data/projects/bad.toml:2: the project is called "good": name its file good.toml
+    /x/data/projects/bad.toml:2: the project is called "good": name its file good.toml, or give it the name of this one
     /x/data/projects/torn.toml:2: not valid TOML: unclosed table, expected `]`
     /x/data/projects/twin.toml:1: prefix "API" is also that of /x/data/projects/api.toml: give each project its own
     "#);

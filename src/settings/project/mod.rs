@@ -163,14 +163,15 @@ impl Project {
     }
 
     fn load_with_lines(path: &Path, settings: &Settings) -> Result<read::Read, ProjectError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ProjectError::one(path, 1, format!("cannot read the file: {e}")))?;
+        let text = text_of(path).map_err(|why| ProjectError::one(path, 1, why))?;
         let read = read::project(&text, path, settings)?;
         let name = read.project.name.as_str();
         if path.file_stem().is_some_and(|stem| stem == name) {
             return Ok(read);
         }
-        let problem = format!("the project is called {name:?}: name its file {name}.toml");
+        let problem = format!(
+            "the project is called {name:?}: name its file {name}.toml, or give it the name of this one"
+        );
         Err(ProjectError::one(path, read.name_line, problem))
     }
 
@@ -217,8 +218,24 @@ pub fn load_all(dir: &Path, settings: &Settings) -> Result<Vec<Project>, Project
     error.or(projects)
 }
 
+/// A pipe in the place of a file would keep the start waiting for ever.
+fn text_of(path: &Path) -> Result<String, String> {
+    let unreadable = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::InvalidData => "is not UTF-8: save it as UTF-8".to_owned(),
+        _ => format!("cannot read the file: {e}; give this user the right to read it, or remove it"),
+    };
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("is no file: move it away, or give it another ending".to_owned());
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
 fn project_files(dir: &Path) -> Result<Vec<PathBuf>, ProjectError> {
-    let unreadable = |e: std::io::Error| ProjectError::one(dir, 1, format!("cannot read the folder: {e}"));
+    let unreadable = |e: std::io::Error| {
+        let problem =
+            format!("cannot read the folder: {e}; give this user the right, or choose another projects_dir");
+        ProjectError::one(dir, 1, problem)
+    };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
