@@ -218,7 +218,9 @@ pub(super) fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), Engine
     }
     match &new.external_id {
         Some(key) if key.is_empty() || longer(key, EXTERNAL_ID_MAX) || key.chars().any(char::is_control) => {
-            fail(format!("external_id: give one line of 1 to {EXTERNAL_ID_MAX} characters"))
+            fail(format!(
+                "external_id: give one line of 1 to {EXTERNAL_ID_MAX} characters"
+            ))
         }
         Some(_) | None => Ok(()),
     }
