@@ -262,3 +262,32 @@ impl Drop for Aside {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_as_an_object_is_no_file_to_skip() {
+        let room = tempfile::tempdir().unwrap();
+        Git::new("init").at(room.path()).arg("--quiet").ok().unwrap();
+        let at = Checkout {
+            path: room.path().to_owned(),
+            admin: room.path().join(".git"),
+        };
+        for name in ["fits", "does-not-fit", "git~1"] {
+            fs::write(at.path.join(name), name).unwrap();
+        }
+        let blob = at.git("hash-object").arg("does-not-fit").ok().unwrap().text();
+        let folder = at.admin.join("objects").join(&blob[..2]);
+        // As without an inode left: git ends with the code that it has for a file it cannot read.
+        fs::write(&folder, "").unwrap();
+        let refused = stage_everything(&at, None, Unreadable::Skip).err().unwrap();
+        assert!(refused.to_string().contains("insert into database"), "{refused}");
+        fs::remove_file(&folder).unwrap();
+        assert!(stage_everything(&at, None, Unreadable::Skip).unwrap().dirty);
+        let taken = at.git("ls-files").ok().unwrap().text();
+        assert_eq!(taken, "does-not-fit\nfits");
+    }
+}

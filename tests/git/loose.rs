@@ -251,30 +251,35 @@ fn worktrees_that_the_agent_made_inside_of_its_own_are_kept_and_go_with_it() {
 }
 
 #[test]
-fn nothing_is_noted_as_kept_while_the_disk_takes_no_objects() {
+fn nothing_is_noted_as_kept_while_the_disk_does_not_take_all_of_it() {
     let it = at_work();
     write(&it.path, &[("fresh", "x\n"), ("deep/er", "y\n")]);
-    // A file stands where each folder for objects belongs: as on a full disk, nothing can be written.
-    let objects = it.bare().join("objects");
-    let folders: Vec<PathBuf> = (0..256).map(|n| objects.join(format!("{n:02x}"))).collect();
-    for folder in &folders {
-        if folder.exists() {
-            fs::rename(folder, folder.with_extension("aside")).unwrap();
+    let blob = git(&it.path, &["hash-object", "fresh"]);
+    let all: Vec<String> = (0..256).map(|n| format!("{n:02x}")).collect();
+    // One object that does not fit any more, among others that do; and then not a single one.
+    for full in [&[blob[..2].to_owned()], &all[..]] {
+        let folders: Vec<PathBuf> = full
+            .iter()
+            .map(|name| it.bare().join("objects").join(name))
+            .collect();
+        for folder in &folders {
+            if folder.exists() {
+                fs::rename(folder, folder.with_extension("aside")).unwrap();
+            }
+            // A file where a folder belongs: nothing can be written there.
+            fs::write(folder, "").unwrap();
         }
-        fs::write(folder, "").unwrap();
-    }
-    assert!(it.try_save(1).is_err());
-    assert_eq!(it.clone.list_wip().unwrap(), []);
-    for folder in &folders {
-        fs::remove_file(folder).unwrap();
-        if folder.with_extension("aside").exists() {
-            fs::rename(folder.with_extension("aside"), folder).unwrap();
+        it.try_save(1).unwrap_err();
+        assert_eq!(it.clone.list_wip().unwrap(), []);
+        for folder in &folders {
+            fs::remove_file(folder).unwrap();
+            if folder.with_extension("aside").exists() {
+                fs::rename(folder.with_extension("aside"), folder).unwrap();
+            }
         }
     }
-    assert_eq!(
-        it.files(&it.save(1)),
-        [".gitignore", "README.md", "a", "deep/er", "fresh"]
-    );
+    let files = it.files(&it.save(1));
+    assert_eq!(files, [".gitignore", "README.md", "a", "deep/er", "fresh"]);
 }
 
 #[test]

@@ -118,4 +118,22 @@ on_both! {
         assert_eq!(bed.write(move |c| intents::void_open(c, task, IntentKind::Merge, NOW)), 2);
         assert_eq!(open(), None);
     }
+
+    fn intents_are_found_by_the_beginning_of_their_key_and_given_up_with_a_reason(bed) {
+        let (one, two) = (bed.task("T-1").id, bed.task("T-2").id);
+        let first = intend(bed, one, "rescue:1:a:1");
+        let second = intend(bed, one, "rescue:1:b:1");
+        let other = intend(bed, one, "rescue:17:a:1");
+        intend(bed, one, "merge:rescue:1:");
+        let elsewhere = intend(bed, two, "rescue:2:a:1");
+        assert_eq!(bed.write(move |c| intents::keyed(c, one, "rescue:1:")), [first.clone(), second.clone()]);
+        let (a, b) = (first.id, second.id);
+        won(bed.write(move |c| intents::give_up(c, a, "no", later(3))));
+        won(bed.write(move |c| intents::finish(c, b, "pushed", NOW)));
+        assert_eq!(bed.write(move |c| intents::give_up(c, b, "late", NOW)), Guarded::Lost);
+        let settled = bed.write(move |c| intents::keyed(c, one, "rescue:1:"));
+        assert_eq!((settled[0].status, settled[0].outcome.as_deref()), (IntentStatus::Void, Some("no")));
+        assert_eq!((settled[0].finished_at, settled[1].status), (Some(later(3)), IntentStatus::Done));
+        assert_eq!(bed.write(|c| intents::open_keyed(c, "rescue:")).rows, [other, elsewhere]);
+    }
 }

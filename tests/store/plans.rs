@@ -12,7 +12,8 @@ use orch::domain::id::TaskId;
 use orch::domain::job::JobKind;
 use orch::domain::time::Timestamp;
 use orch::store::jobs::{self, ClaimRequest};
-use orch::store::{Conn, StoreError, outbox, runs, tasks};
+use orch::store::runs::KeptFilter;
+use orch::store::{Conn, StoreError, intents, outbox, runs, tasks};
 
 use super::support::*;
 
@@ -113,6 +114,11 @@ fn history(bed: &Bed, n: usize) {
 /// Everything that runs again and again.
 fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
     let start = (Timestamp(0), TaskId(0));
+    let kept = KeptFilter {
+        task: None,
+        before: None,
+        limit: 50,
+    };
     vec![
         (
             "claim",
@@ -136,6 +142,8 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
             sent(bed, move |c| tasks::reconcile_candidates(c, later(1), start, 50)),
         ),
         ("open runs", sent(bed, runs::open)),
+        ("kept work", sent(bed, move |c| runs::kept(c, kept))),
+        ("open rescues", sent(bed, |c| intents::open_keyed(c, "rescue:"))),
         ("outbox", sent(bed, |c| outbox::due(c, NOW, 50))),
     ]
 }
@@ -192,6 +200,8 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     reconcile: CORRELATED SCALAR SUBQUERY 1
     reconcile: SEARCH jobs USING INDEX jobs_one_live_per_task (task_id=?)
     open runs: SCAN runs USING INDEX runs_open
+    kept work: SEARCH runs USING INDEX runs_kept (id<?)
+    open rescues: SCAN intents USING INDEX intents_open
     outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
     outbox: CORRELATED SCALAR SUBQUERY 1
     outbox: SEARCH earlier USING INDEX outbox_pending_by_task (task_id=? AND id<?)

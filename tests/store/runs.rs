@@ -4,7 +4,7 @@ use orch::domain::id::{ClaimEpoch, MonitorEpoch, Sha, Visit};
 use orch::domain::job::{Claim, JobEnd};
 use orch::domain::pipeline::Role;
 use orch::domain::run::{ExitRecord, ProcessIdentity, Provenance, Run, RunStep, Usage};
-use orch::store::runs::{self, Closing, RunPatch};
+use orch::store::runs::{self, Closing, KeptFilter, RunPatch};
 use orch::store::{Guarded, StoreError, jobs};
 
 use super::support::*;
@@ -140,6 +140,29 @@ on_both! {
         won(record(bed, &run, by, exited(0)));
         assert_eq!(find(Role::Developer).unwrap().id, run.id);
         assert_eq!(find(Role::Tester), None);
+    }
+
+    fn runs_whose_work_is_kept_are_listed_newest_first_and_page_by_page(bed) {
+        let mut ids = Vec::new();
+        for name in ["T-1", "T-2", "T-3"] {
+            let (task, job) = bed.claimed(name);
+            let run = bed.run(&job);
+            ids.push((task.id, run.id));
+        }
+        let kept = |task, before, limit| {
+            let filter = KeptFilter { task, before, limit };
+            let listed = bed.write(move |c| runs::kept(c, filter));
+            listed.rows.iter().map(|run| run.id).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(None, None, 9), []);
+        for (_, id) in [ids[0], ids[2]] {
+            won(bed.write(move |c| runs::keep(c, id, "refs/orch/wip/T/1")));
+        }
+        assert_eq!(kept(None, None, 9), [ids[2].1, ids[0].1]);
+        assert_eq!(kept(None, None, 1), [ids[2].1]);
+        assert_eq!(kept(None, Some(ids[2].1), 9), [ids[0].1]);
+        assert_eq!(kept(Some(ids[0].0), None, 9), [ids[0].1]);
+        assert_eq!(kept(Some(ids[1].0), None, 9), []);
     }
 
     fn a_run_that_cannot_be_read_names_itself(bed) {
