@@ -6,6 +6,7 @@ mod agents_that_fail;
 mod crashes;
 mod default_pipeline;
 mod demo;
+mod drain;
 mod gates;
 mod logs;
 mod merges;
