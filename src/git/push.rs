@@ -211,6 +211,10 @@ impl Repository {
                 })
             }
             Some(_) if output.code == Some(0) => Ok(Sent::Done),
+            // Beaten by another push in the very moment: where the branch is now, the caller looks up.
+            _ if output.code == Some(1) && output.stderr.is_empty() => Ok(Sent::Rejected {
+                why: "git push ended without a reason".to_owned(),
+            }),
             _ => match self.blame("push", source, &output) {
                 unknown @ GitError::UnknownCommit { .. } => Err(unknown),
                 _ => Err(self.origin().explain("push", &output)),

@@ -53,7 +53,8 @@ fn a_developers_prompt_reads_like_this() {
     ## What to do
 
     1. Read `docs/work-items/ORCH-059/`: the technical task, the acceptance criteria, the test plan, `06-adr/`.
-    2. Read "Why it came back" below first. Repair that cause; do not work around the gate that found it.
+    2. Read "Why it came back" below first. Repair that cause; do not work around the gate that found it. When it is a
+       conflict with `main`: `git merge origin/main`, resolve it, commit the merge. Never rebase.
     3. Write the code **and** the tests of the test plan that can be automated. A bug gets a test that fails without the fix.
     4. Connect it: what you built must be reached from production code (a route, a command, a job, a configuration key),
        not only from its tests.

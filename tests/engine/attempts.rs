@@ -236,6 +236,40 @@ async fn kept_work_is_not_replaced_by_what_a_half_removed_worktree_still_holds()
     assert_eq!(house.leftovers(), [""; 0]);
 }
 
+#[tokio::test]
+async fn of_a_run_that_ended_well_a_half_removed_worktree_is_no_work() {
+    let house = House::short().await;
+    house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    let mut drive = house.driving(claim);
+    drive.until_step(RunStep::Pushed).await;
+    let name = format!("{}-{}", claim.job, claim.epoch);
+    let worktree = house.data().join("worktrees").join(&name);
+    let admin = house
+        .engine
+        .settings()
+        .repos_dir
+        .join("shop.git/worktrees")
+        .join(&name);
+    let (copy, kept) = (worktree.display(), house.path("copy"));
+    super::house::shell(&format!(
+        "cp -a '{copy}' '{0}'; cp -a '{1}' '{0}.admin'",
+        kept.display(),
+        admin.display()
+    ));
+    drive.end().await.unwrap();
+    // It dies in the middle of removing the worktree.
+    super::house::shell(&format!(
+        "cp -a '{0}' '{copy}'; cp -a '{0}.admin' '{1}'; rm '{copy}/README.md'",
+        kept.display(),
+        admin.display()
+    ));
+    house.sql("UPDATE runs SET step = 'evaluated', finished_at = NULL");
+    orch::engine::run::abandon(&house.engine, claim).await.unwrap();
+    assert_eq!(house.wip(), [""; 0]);
+    assert_eq!(house.leftovers(), [""; 0]);
+}
+
 // --- red gates
 
 #[tokio::test]

@@ -172,22 +172,29 @@ pub fn git_ok(dir: &Path, args: &[&str]) -> bool {
     command(dir, args).output().unwrap().status.success()
 }
 
-/// Every file below a folder with its content and permissions; for links, where they point.
+/// Every file below a folder with its content and permissions; for links, where they point. What goes away meanwhile
+/// is not there.
 pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let meta = fs::symlink_metadata(&path).unwrap();
+            let Ok(meta) = fs::symlink_metadata(&path) else {
+                continue;
+            };
             let mut seen = meta.permissions().mode().to_be_bytes().to_vec();
             if meta.is_symlink() {
                 seen.extend(fs::read_link(&path).unwrap().as_os_str().as_encoded_bytes());
             } else if meta.is_dir() {
                 folders.push(path.clone());
             } else {
-                seen.extend(fs::read(&path).unwrap());
+                match fs::read(&path) {
+                    Ok(content) => seen.extend(content),
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(e) => panic!("{}: {e}", path.display()),
+                }
             }
             found.insert(path, seen);
         }

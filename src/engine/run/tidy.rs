@@ -62,6 +62,9 @@ enum Left {
     Rest,
 }
 
+/// Says in a run's folder that its worktree was looked through for work, and that what was found is kept.
+const SEEN_THROUGH: &str = "seen-through";
+
 struct Tidy {
     store: Store,
     project: Arc<ProjectHandle>,
@@ -77,12 +80,15 @@ impl Tidy {
         let id = self.run.id;
         let now = self.store.read_blocking(move |tx| runs::by_id(tx, id))?;
         let mut kept = now.and_then(|run| run.wip_ref);
+        // What a removal that was cut off has left is no work.
+        let seen_through = self.run_dir.join(SEEN_THROUGH);
+        let to_look = kept.is_none() && !seen_through.exists();
         if !self.path.exists() {
             // An agent may have removed its folder; what it had committed there is still known to the clone.
             if self.run.start_sha.is_some()
                 && let Ok(repo) = self.project.repository()
             {
-                if kept.is_none() {
+                if to_look {
                     kept = self.keep(&repo)?;
                 }
                 repo.remove_worktree(&self.path)?;
@@ -91,8 +97,11 @@ impl Tidy {
         }
         let repo = self.project.repository()?;
         // Noted before anything is removed: what is saved after that is no longer all.
-        if kept.is_none() {
+        if to_look {
             kept = self.keep(&repo)?;
+            std::fs::create_dir_all(&self.run_dir)
+                .and_then(|()| std::fs::write(&seen_through, ""))
+                .map_err(EngineError::file(&seen_through))?;
         }
         repo.remove_worktree(&self.path)?;
         Ok(kept)
