@@ -11,8 +11,9 @@ use crate::cli::text;
 use crate::engine::views::{KeptDetail, KeptView, RescueView, RescueWork};
 
 pub(super) const EXAMPLES: &str = "\
-Work that a failed, cancelled or killed run had not delivered is kept in Orch's own clone. Restoring pushes it
-as a new branch into the project's repository; main, the task's branch and your files stay as they are.
+Work that a failed, cancelled or killed run had not delivered is kept in Orch's own clone.
+Restoring pushes it as a new branch into the project's repository; main, the task's branch and
+your files stay as they are.
 
 Examples:
   orch run rescue                             what is kept, newest first
