@@ -2,14 +2,19 @@
 //! hold: that is the engine's.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::error::Problem;
+
+/// How long a body may take: whoever stops in the middle must not keep a connection for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes a body may have.
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +30,36 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limit = req.app_data::<web::Data<BodyLimit>>().map_or(0, |l| l.0);
+        let declared = req.headers().get(header::CONTENT_LENGTH);
+        let declared: Option<usize> = declared.and_then(|l| l.to_str().ok()?.parse().ok());
         let bytes = web::Payload::from_request(req, payload);
         Box::pin(async move {
+            // Who announces too much need not send it first.
+            if declared.is_some_and(|length| length > limit) {
+                return Err(too_large(limit));
+            }
             let payload = bytes.await.map_err(|e| Problem::bad_request(e.to_string()))?;
-            match payload.to_bytes_limited(limit).await {
+            match timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
                 Err(_) => Err(Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the body is larger than {limit} bytes (server.body_limit_bytes)"),
+                    StatusCode::REQUEST_TIMEOUT,
+                    format!(
+                        "the body did not arrive within {} s: send it again",
+                        PATIENCE.as_secs()
+                    ),
                 )),
-                Ok(Err(e)) => Err(Problem::bad_request(format!("the body could not be read: {e}"))),
-                Ok(Ok(bytes)) => decode(&bytes).map(Body).map_err(Problem::bad_request),
+                Ok(Err(_)) => Err(too_large(limit)),
+                Ok(Ok(Err(e))) => Err(Problem::bad_request(format!("the body could not be read: {e}"))),
+                Ok(Ok(Ok(bytes))) => decode(&bytes).map(Body).map_err(Problem::bad_request),
             }
         })
     }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is larger than {limit} bytes (server.body_limit_bytes)"),
+    )
 }
 
 /// Decodes an object; the error names the field.

@@ -3,6 +3,8 @@
 
 mod agents;
 mod api;
+mod api_access;
+mod api_answers;
 mod artifacts;
 mod checkouts;
 mod database;

@@ -107,17 +107,34 @@ impl Api {
         self.exchange(head.as_bytes())
     }
 
-    /// Sends these bytes, whatever they are, and reads until the service has closed the connection.
+    /// Sends these bytes, whatever they are, and reads the answer to its end.
     pub fn exchange(&self, request: &[u8]) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(request)?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
+        let (mut bytes, mut piece) = (Vec::new(), [0; 16 * 1024]);
+        // After a refusal in the middle of a body the connection may stay open.
+        while !is_whole(&bytes) {
+            match stream.read(&mut piece)? {
+                0 => break,
+                n => bytes.extend_from_slice(&piece[..n]),
+            }
+        }
         parse(&bytes)
             .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer broke off"))
     }
+}
+
+/// True for an answer whose head says how long it is, when it is that long.
+fn is_whole(bytes: &[u8]) -> bool {
+    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+    let says = |head: &[u8]| {
+        String::from_utf8_lossy(head)
+            .to_lowercase()
+            .contains("content-length:")
+    };
+    head.is_some_and(|end| says(&bytes[..end])) && parse(bytes).is_some()
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {
