@@ -84,8 +84,8 @@ fn a_service_that_drained_for_long_enough_leaves_the_rest_to_the_next_start() {
     let mut service = Setup::new()
         .set("shutdown", "drain")
         .set("queue.max_attempts", 1)
-        .set("agent.timeout_s", 2)
-        .set("agent.timeout_cap_s", 2)
+        .set("agent.timeout_s", 4)
+        .set("agent.timeout_cap_s", 4)
         .set("agent.kill_grace_s", 300)
         .project(Project::new("shop", &repo).agent(&agent).then(ONE_STAGE))
         .start();
