@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Components, Content, RefOr, Required, Schema};
 use utoipa::{IntoResponses, OpenApi};
 
-use self::refusals::{Broken, NoToken, NotFromThere, NotJson, NotNow, TooLarge, Unreadable};
+use self::refusals::{Broken, NoToken, NotFromThere, NotJson, NotNow, TooLarge, TooSlow, Unreadable};
 use super::auth::Access;
 use super::error::Document;
 use super::{api, resource, status};
@@ -119,6 +119,7 @@ fn guard(operation: &mut Operation, takes_token: bool) {
     add::<Broken>(operation);
     if operation.request_body.is_some() {
         add::<TooLarge>(operation);
+        add::<TooSlow>(operation);
     }
     if operation.request_body.is_some() || operation.parameters.is_some() {
         add::<Unreadable>(operation);

@@ -37,6 +37,8 @@ refusals! {
     NoSuch = NOT_FOUND;
     /// It does not fit the present state, or the name means several things: look, and decide anew.
     Unfitting = CONFLICT;
+    /// The body did not arrive in time.
+    TooSlow = REQUEST_TIMEOUT;
     /// The body is larger than `server.body_limit_bytes`.
     TooLarge = PAYLOAD_TOO_LARGE;
     /// A body was sent that is not declared as JSON.
