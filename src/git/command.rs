@@ -2,6 +2,7 @@
 //! Never interprets what git says.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -35,6 +36,7 @@ pub(super) struct Git {
     env: Vec<(OsString, OsString)>,
     config: Vec<(String, String)>,
     input: Option<Vec<u8>>,
+    held: Option<File>,
     timeout: Duration,
 }
 
@@ -72,6 +74,7 @@ impl Git {
             env: Vec::new(),
             config: Vec::new(),
             input: None,
+            held: None,
             timeout: READING,
         }
     }
@@ -126,6 +129,12 @@ impl Git {
         self
     }
 
+    /// Keeps an advisory lock for as long as git runs, also when this process dies meanwhile. In place of its input.
+    pub(super) fn holding(mut self, lock: &File) -> Result<Self, GitError> {
+        self.held = Some(lock.try_clone().map_err(GitError::io("keeping a lock"))?);
+        Ok(self)
+    }
+
     pub(super) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -147,6 +156,9 @@ impl Git {
     /// Runs it; any exit code is an answer.
     pub(super) fn run(mut self) -> Result<Output, GitError> {
         let mut command = self.command()?;
+        if let Some(lock) = self.held.take() {
+            command.stdin(lock);
+        }
         let input = self.input.take();
         if input.is_some() {
             command.stdin(Stdio::piped());

@@ -33,7 +33,7 @@ pub(super) struct HeldCopy {
     old: Sha,
     new: Sha,
     /// Its advisory lock ends with this process: so a dead holder is told from a live one.
-    _lock: File,
+    lock: File,
 }
 
 impl Repository {
@@ -49,7 +49,7 @@ impl Repository {
             copy,
             old: old.clone(),
             new: new.clone(),
-            _lock: lock,
+            lock,
         };
         if let Some(what) = self.obstacle(&held.copy, old, new)? {
             return Ok(Hold::Occupied {
@@ -57,7 +57,7 @@ impl Repository {
             });
         }
         // The candidate's objects are asked for here; at origin they may arrive only with the push.
-        match held.copy.rehearse(self, old, new) {
+        match held.copy.rehearse(&held.lock, self, old, new) {
             Ok(()) => Ok(Hold::Held(held)),
             Err(GitError::Failed { stderr, .. }) => Ok(Hold::Occupied {
                 reason: format!("{at}: {stderr}"),
@@ -83,7 +83,11 @@ impl Repository {
         };
         let moved = self.head_in(&copy.admin)?.as_ref() == Some(&new);
         // Files that the dead holder had written already stop it: then the person has to look.
-        let result = if moved { copy.apply(&old, &new) } else { Ok(()) };
+        let result = match moved {
+            true if copy.place_finished(&new)? => Ok(()),
+            true => copy.apply(&lock, &old, &new),
+            false => Ok(()),
+        };
         drop(fs::remove_file(&path));
         match result {
             Ok(()) => Ok(None),
@@ -96,7 +100,7 @@ impl Repository {
 impl HeldCopy {
     /// Makes the files what main is now.
     pub(super) fn take_along(self) -> Result<(), GitError> {
-        self.copy.apply(&self.old, &self.new)
+        self.copy.apply(&self.lock, &self.old, &self.new)
     }
 }
 
@@ -131,22 +135,44 @@ impl Copy {
         self.git("update-index").args(["-q", "--refresh"]).run().map(drop)
     }
 
-    fn rehearse(&self, repository: &Repository, old: &Sha, new: &Sha) -> Result<(), GitError> {
+    fn rehearse(&self, lock: &File, repository: &Repository, old: &Sha, new: &Sha) -> Result<(), GitError> {
         self.prepare()?;
         let objects = repository.bare().join("objects");
         let git = self
             .git("read-tree")
             .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
-        git.args(["-n", "-m", "-u", old.as_str(), new.as_str()])
+        git.holding(lock)?
+            .args(["-n", "-m", "-u", old.as_str(), new.as_str()])
             .ok()
             .map(drop)
     }
 
-    fn apply(&self, old: &Sha, new: &Sha) -> Result<(), GitError> {
+    /// What the dead holder's git had finished writing, after it or while we waited for its lock.
+    fn place_finished(&self, new: &Sha) -> Result<bool, GitError> {
+        if !self.aside().exists() {
+            return Ok(false);
+        }
+        let same = self
+            .git("diff-index")
+            .args(["--cached", "--quiet", new.as_str(), "--"]);
+        let clean = self.git("diff-files").arg("--quiet");
+        let finished = same.run()?.code == Some(0) && clean.run()?.code == Some(0);
+        if finished {
+            self.place()?;
+        }
+        Ok(finished)
+    }
+
+    fn apply(&self, lock: &File, old: &Sha, new: &Sha) -> Result<(), GitError> {
         self.prepare()?;
         self.git("read-tree")
+            .holding(lock)?
             .args(["-m", "-u", old.as_str(), new.as_str()])
             .ok()?;
+        self.place()
+    }
+
+    fn place(&self) -> Result<(), GitError> {
         let placed = fs::rename(self.aside(), self.admin.join("index"));
         placed.map_err(GitError::io(format!(
             "placing the index of {}",

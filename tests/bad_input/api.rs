@@ -144,8 +144,8 @@ fn a_wrong_method_is_told_the_right_one_and_a_wrong_address_where_the_api_is() {
         ("/api/v1/queue/resume", "POST"),
         ("/status", "GET"),
         ("/queue", "GET"),
-        ("/health", "GET"),
-        ("/ready", "GET"),
+        ("/health", "GET, HEAD"),
+        ("/ready", "GET, HEAD"),
     ] {
         for method in [
             "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW",

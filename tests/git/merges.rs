@@ -362,3 +362,25 @@ fn a_copy_whose_merge_was_interrupted_is_brought_along_and_a_live_merge_is_not_d
     assert_eq!(git(&repo.origin, &["status", "--porcelain"]), "");
     assert!(repo.origin.join("a").exists() && !lock.exists());
 }
+
+/// The service died, and the git that it had started wrote the files to their end.
+#[test]
+fn a_copy_that_an_orphaned_git_has_finished_is_only_given_its_index() {
+    let repo = SampleRepo::with_a_person();
+    let (clone, old, new) = candidate(&repo, &[("a", "a"), ("README.md", "new\n")]);
+    assert_eq!(
+        clone.fast_forward_main(&new, &old).unwrap(),
+        FastForward::Merged(new.clone())
+    );
+    let admin = repo.origin.join(".git");
+    git(&repo.origin, &["reset", "-q", "--hard", old.as_str()]);
+    let before = fs::read(admin.join("index")).unwrap();
+    git(&repo.origin, &["reset", "-q", "--hard", new.as_str()]);
+    fs::rename(admin.join("index"), admin.join("orch-index")).unwrap();
+    fs::write(admin.join("index"), before).unwrap();
+    let lock = admin.join("index.lock");
+    fs::write(&lock, format!("orch {old} {new}\n")).unwrap();
+    assert_eq!(clone.finish_interrupted_merge().unwrap(), None);
+    assert!(!lock.exists() && !admin.join("orch-index").exists());
+    assert_eq!(git(&repo.origin, &["status", "--porcelain"]), "");
+}
