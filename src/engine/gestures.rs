@@ -131,7 +131,10 @@ async fn cancel_unplaced(
             return Ok((task, Vec::new(), false));
         }
         let mut stopped = Vec::from_iter(jobs::cancel_live(tx, task.id, &text, now)?);
-        let cancelled = transition::cancel_unplaced(tx, &task, made.comment.clone(), &text, now)?;
+        let b = Briefing::line("gesture", text.clone());
+        transition::let_go(tx, &task, now)?;
+        let status = TaskStatus::Cancelled;
+        let cancelled = transition::stand(tx, now, &task, status, made.comment.clone(), &b)?;
         stopped.extend(transition::strand(tx, &cancelled, now)?);
         Ok::<_, Abort>((cancelled, stopped, true))
     });
@@ -204,11 +207,8 @@ fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applie
     record(tx, s, &task, made, &effect)?;
     let said = say(&effect, &task);
     let mut stopped = Vec::new();
-    let b = Briefing {
-        text: format!("{} by {}: {said}", made.gesture.as_str(), made.person),
-        kind: "gesture",
-        ..Briefing::default()
-    };
+    let text = format!("{} by {}: {said}", made.gesture.as_str(), made.person);
+    let b = Briefing::line("gesture", text);
     let after = match &effect {
         Effect::Nothing(_) => {
             transition::say(tx, &task, b.kind, &b.text, s.now)?;
@@ -253,12 +253,12 @@ fn perform(tx: &mut Conn, s: &Setting, task: Task, made: &Made) -> Result<Applie
                 .comment
                 .clone()
                 .unwrap_or_else(|| format!("parked by {}", made.person));
-            transition::stand(tx, s, &task, *status, Some(reason), &b)?
+            transition::stand(tx, s.now, &task, *status, Some(reason), &b)?
         }
         Effect::Cancel => {
             stopped.extend(jobs::cancel_live(tx, task.id, &b.text, s.now)?);
             transition::let_go(tx, &task, s.now)?;
-            let gone = transition::stand(tx, s, &task, TaskStatus::Cancelled, made.comment.clone(), &b)?;
+            let gone = transition::stand(tx, s.now, &task, TaskStatus::Cancelled, made.comment.clone(), &b)?;
             stopped.extend(transition::strand(tx, &gone, s.now)?);
             gone
         }
@@ -320,7 +320,7 @@ fn unpark(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: Briefing) -> 
     };
     let going = transition::stand(
         tx,
-        s,
+        s.now,
         task,
         status,
         reason,
@@ -356,7 +356,7 @@ fn ask_gates(
         transition::say(tx, &task, b.kind, &b.text, s.now)?;
         return Ok(task);
     }
-    let asked = transition::stand(tx, s, &task, TaskStatus::Active, None, b)?;
+    let asked = transition::stand(tx, s.now, &task, TaskStatus::Active, None, b)?;
     transition::queue(tx, s, &asked, JobKind::GateCheck, None, None, s.now)?;
     Ok(asked)
 }
@@ -372,7 +372,7 @@ fn confirm(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: &Briefing) -
         payload: serde_json::json!({ "candidate": candidate, "person": made.person }),
     };
     intents::intend(tx, &intent, s.now)?;
-    let going = transition::stand(tx, s, task, TaskStatus::Active, None, b)?;
+    let going = transition::stand(tx, s.now, task, TaskStatus::Active, None, b)?;
     transition::queue(tx, s, &going, JobKind::DeployFinalizer, None, None, s.now)?;
     Ok(going)
 }

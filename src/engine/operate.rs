@@ -40,12 +40,8 @@ pub async fn cancel_job(
                 return Err(NotCancelled::Over);
             };
             let why = format!("job {id} was cancelled: {reason}");
-            let b = Briefing {
-                text: why.clone(),
-                kind: "job",
-                ..Briefing::default()
-            };
-            transition::block(tx, &s, &task, &why, &b).map_err(NotCancelled::Abort)?;
+            let b = Briefing::line("job", why.clone());
+            transition::block(tx, s.now, &task, &why, &b).map_err(NotCancelled::Abort)?;
             Ok(before)
         })
         .await;
@@ -109,12 +105,9 @@ pub async fn retry_job(engine: &Engine, id: i64, now: Timestamp) -> Result<JobVi
             // Whoever waits for a person's decision goes on by that decision alone.
             let parked = matches!(task.status, TaskStatus::Blocked | TaskStatus::NeedsInput);
             if parked && task.visit == job.visit {
-                let b = Briefing {
-                    text: format!("job {id} is tried again"),
-                    kind: "job",
-                    ..Briefing::default()
-                };
-                transition::stand(tx, &s, &task, TaskStatus::Active, None, &b).map_err(NotRetried::Abort)?;
+                let b = Briefing::line("job", format!("job {id} is tried again"));
+                transition::stand(tx, s.now, &task, TaskStatus::Active, None, &b)
+                    .map_err(NotRetried::Abort)?;
             }
             match jobs::retry(tx, JobId(id), now)? {
                 Retried::New(fresh) if parked => Ok(fresh),

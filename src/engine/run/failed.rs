@@ -102,7 +102,7 @@ pub(super) async fn settle(
                 ..Briefing::default()
             };
             if fails {
-                transition::block(tx, &s, &task, &why, &b)?;
+                transition::block(tx, s.now, &task, &why, &b)?;
             } else {
                 transition::say(tx, &task, b.kind, &b.text, now)?;
             }

@@ -301,7 +301,14 @@ async fn ask_person(engine: &Engine, a: &mut Attempt, question: String) -> Resul
                 kind: "parked",
                 ..Briefing::default()
             };
-            let task = transition::stand(tx, &s, &task, TaskStatus::NeedsInput, Some(question.clone()), &b)?;
+            let task = transition::stand(
+                tx,
+                s.now,
+                &task,
+                TaskStatus::NeedsInput,
+                Some(question.clone()),
+                &b,
+            )?;
             transition::comment(tx, &task, "question", &question, s.now)?;
             transition::notify(
                 tx,

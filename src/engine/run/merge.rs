@@ -88,7 +88,7 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         Some(candidate) if a.stage.confirm => {
             let key = confirm_key(&a.task, candidate);
             let intent = engine.store().read(move |tx| intents::by_key(tx, &key)).await?;
-            intent.and(candidate.clone().into())
+            intent.map(|_| candidate.clone())
         }
         Some(_) | None => None,
     };
@@ -254,7 +254,7 @@ async fn after_merge(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineErr
                 kind: "stage",
                 ..Briefing::default()
             };
-            let task = transition::stand(tx, s, task, TaskStatus::Active, None, &b)?;
+            let task = transition::stand(tx, s.now, task, TaskStatus::Active, None, &b)?;
             transition::queue(tx, s, &task, JobKind::Agent, Some(Role::Deployer), None, s.now)
         })
         .await?;

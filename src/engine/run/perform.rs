@@ -112,7 +112,7 @@ impl Act {
                     text: "gates are green: merging".into(),
                     ..b
                 };
-                let task = transition::stand(tx, s, &self.task, TaskStatus::Active, None, &b)?;
+                let task = transition::stand(tx, s.now, &self.task, TaskStatus::Active, None, &b)?;
                 transition::queue(tx, s, &task, JobKind::DeployFinalizer, None, None, s.now)?;
             }
             Onward::AskConfirm => {
@@ -122,7 +122,8 @@ impl Act {
                     text: text.clone(),
                     ..b
                 };
-                let task = transition::stand(tx, s, &self.task, TaskStatus::WaitingHuman, Some(text), &b)?;
+                let task =
+                    transition::stand(tx, s.now, &self.task, TaskStatus::WaitingHuman, Some(text), &b)?;
                 transition::ask_confirm(tx, &task, s.now)?;
             }
             // The person was faster than this look at the gates: asked once more, at once.
@@ -140,7 +141,7 @@ impl Act {
                 };
                 let task = transition::stand(
                     tx,
-                    s,
+                    s.now,
                     &self.task,
                     TaskStatus::WaitingHuman,
                     Some(text.clone()),
@@ -179,7 +180,7 @@ impl Act {
                     evidence: self.packet_json(),
                     ..b
                 };
-                transition::block(tx, s, &self.task, &format!("escalated: {why}"), &b)?;
+                transition::block(tx, s.now, &self.task, &format!("escalated: {why}"), &b)?;
             }
         }
         Ok(())
@@ -219,7 +220,7 @@ impl Act {
             kind: "gate",
             ..b
         };
-        let task = transition::stand(tx, s, &self.task, TaskStatus::Active, Some(text), &b)?;
+        let task = transition::stand(tx, s.now, &self.task, TaskStatus::Active, Some(text), &b)?;
         transition::queue(tx, s, &task, JobKind::GateCheck, None, None, at)
     }
 
@@ -234,7 +235,7 @@ impl Act {
         };
         if self.job.kind != JobKind::Agent {
             self.end(tx, s)?;
-            let task = transition::stand(tx, s, &self.task, TaskStatus::Active, None, &b)?;
+            let task = transition::stand(tx, s.now, &self.task, TaskStatus::Active, None, &b)?;
             return transition::queue(tx, s, &task, JobKind::Agent, self.role, notes, s.now);
         }
         if self.job.attempts < self.job.max_attempts {
@@ -249,6 +250,6 @@ impl Act {
         }
         self.ending.end = JobEnd::Failed(error.clone());
         self.end(tx, s)?;
-        transition::block(tx, s, &self.task, &error, &b).map(|_| ())
+        transition::block(tx, s.now, &self.task, &error, &b).map(|_| ())
     }
 }

@@ -73,6 +73,17 @@ pub(super) struct Briefing {
     pub kind: &'static str,
 }
 
+impl Briefing {
+    /// A line for people, and nothing else.
+    pub(super) fn line(kind: &'static str, text: String) -> Self {
+        Self {
+            text,
+            kind,
+            ..Self::default()
+        }
+    }
+}
+
 /// Moves `task` into `to` and sets going what that stage means.
 pub(super) fn enter(
     tx: &mut Conn,
@@ -130,7 +141,7 @@ fn judged(change: &mut TaskChange, b: &Briefing) {
 /// Changes how a task stands in its stage without leaving it.
 pub(super) fn stand(
     tx: &mut Conn,
-    s: &Setting,
+    now: Timestamp,
     task: &Task,
     status: TaskStatus,
     reason: Option<String>,
@@ -144,10 +155,10 @@ pub(super) fn stand(
         ..TaskChange::default()
     };
     judged(&mut change, b);
-    let moved = won(tasks::compare_and_set(tx, task.id, task.version, &change, s.now)?)?;
-    say(tx, &moved, b.kind, &b.text, s.now)?;
+    let moved = won(tasks::compare_and_set(tx, task.id, task.version, &change, now)?)?;
+    say(tx, &moved, b.kind, &b.text, now)?;
     if moved.status != task.status {
-        notice_state(tx, &moved, s.now)?;
+        notice_state(tx, &moved, now)?;
     }
     Ok(moved)
 }
@@ -241,45 +252,29 @@ pub(super) fn block_unplaced(tx: &mut Conn, task: &Task, why: &str, now: Timesta
     )
 }
 
-/// Cancels a task whose project is gone.
-pub(super) fn cancel_unplaced(
-    tx: &mut Conn,
-    task: &Task,
-    reason: Option<String>,
-    text: &str,
-    now: Timestamp,
-) -> Result<Task, Abort> {
-    let status = TaskStatus::Cancelled;
-    let change = TaskChange {
-        status: Some(status),
-        reason: Some(reason),
-        tracker_state: Some(Some(tracker_state(status, &task.stage).to_owned())),
-        ..TaskChange::default()
-    };
-    let cancelled = won(tasks::compare_and_set(tx, task.id, task.version, &change, now)?)?;
-    leases::release_of_task(tx, cancelled.id)?;
-    say(tx, &cancelled, "gesture", text, now)?;
-    notice_state(tx, &cancelled, now)?;
-    Ok(cancelled)
-}
-
 /// Parks a task that cannot go on by itself; told once.
-pub(super) fn block(tx: &mut Conn, s: &Setting, task: &Task, why: &str, b: &Briefing) -> Result<Task, Abort> {
-    let blocked = stand(tx, s, task, TaskStatus::Blocked, Some(why.to_owned()), b)?;
-    let_go(tx, &blocked, s.now)?;
+pub(super) fn block(
+    tx: &mut Conn,
+    now: Timestamp,
+    task: &Task,
+    why: &str,
+    b: &Briefing,
+) -> Result<Task, Abort> {
+    let blocked = stand(tx, now, task, TaskStatus::Blocked, Some(why.to_owned()), b)?;
+    let_go(tx, &blocked, now)?;
     notify(
         tx,
         &blocked,
         "blocked",
         &format!("{} is blocked at {}: {why}", blocked.work_item_id, blocked.stage),
-        s.now,
+        now,
     )?;
     comment(
         tx,
         &blocked,
         "blocked",
         &format!("Blocked at {}: {why}", blocked.stage),
-        s.now,
+        now,
     )?;
     Ok(blocked)
 }
