@@ -15,16 +15,21 @@ use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorCon
 use crate::actors::{AddressBook, hints, now};
 use crate::agents::Presets;
 use crate::domain::id::{InstanceId, ProjectId, ProjectName};
+use crate::engine::instances::{self, Enrolled};
 use crate::engine::run::{claim_of, run_dir};
 use crate::engine::{Engine, Parts, ProjectHandle};
 use crate::http::{self, ActorView, Sources};
 use crate::process::{self, RunState};
 use crate::settings::project::Project;
 use crate::settings::{LogFormat, LogLevel, Settings, ShutdownMode, Warning, data_dir};
-use crate::store::{Store, StoreError, instances, jobs, projects};
+use crate::store::{Store, StoreError, duties, instances as rows, jobs, projects};
 
 /// How long an orderly stop may take before what is left is left to the next start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A clock that differs from the database's by more than this is worth a word.
+const SKEW: Duration = Duration::from_secs(60);
+/// Between two looks at another service of the same node.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs the service until it is asked to stop.
 ///
@@ -60,7 +65,8 @@ async fn run(
     let presets = Presets::load(settings.agent.presets_file.as_deref())?;
     let store = Store::open(&settings.database.url)?;
     let instance = InstanceId::trusted(uuid::Uuid::new_v4().to_string());
-    let (handles, names) = enroll(&store, &settings, projects, &instance).await?;
+    take_place(&store, &settings, &instance).await?;
+    let (handles, names) = enroll(&store, &settings, projects).await?;
     let (sender, receiver) = mpsc::unbounded_channel();
     let engine = Engine::new(Parts {
         store: store.clone(),
@@ -73,6 +79,15 @@ async fn run(
         hints: sender,
         clock: Arc::new(now),
     });
+    let beat = instances::beat(&engine)
+        .await
+        .context("the database does not hear this service")?;
+    if beat.ahead_us.unsigned_abs() > SKEW.as_micros() as u64 {
+        warn!(
+            "this machine's clock differs from the database's by {} s: set it right",
+            beat.ahead_us / 1_000_000
+        );
+    }
     let config = SupervisorConfig {
         ping: Some(settings.supervisor.ping),
         ..SupervisorConfig::default()
@@ -99,9 +114,13 @@ async fn run(
     for name in supervisor.stop_all(PATIENCE).await {
         warn!("{} had not stopped in time: left to the next start", name);
     }
-    let gone = instance.clone();
-    let at = now();
-    let _ = store.write(move |tx| instances::stop(tx, &gone, at)).await;
+    let (gone, at) = (instance.clone(), engine.now());
+    let left = store.write(move |tx| {
+        duties::release(tx, &gone, at)?;
+        rows::stop(tx, &gone, at)
+    });
+    // The next start, or the others, find out by themselves.
+    drop(left.await);
     store.close().await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -124,25 +143,58 @@ fn open_ahead(project: Arc<ProjectHandle>) {
     });
 }
 
-/// Gives each project its row, and this boot its own.
+/// Gives this boot its row. Where another boot of this node may still live on a machine or in a container that cannot be
+/// looked into from here, waits until it has been silent for too long.
+async fn take_place(store: &Store, settings: &Settings, instance: &InstanceId) -> anyhow::Result<()> {
+    let ttl = settings.instance.ttl;
+    let mut first = None;
+    loop {
+        let enrolled = instances::enroll(store, instance, &settings.node, ttl, now()).await?;
+        let Enrolled::Wait {
+            other,
+            heard_at,
+            silent,
+        } = enrolled
+        else {
+            return Ok(());
+        };
+        let node = settings.node.as_str();
+        match &first {
+            Some(seen) if *seen != (other.clone(), heard_at) => anyhow::bail!(
+                "node {node:?} has a service already, on another machine or in another container: stop that one, or give this one another `node` and `data_dir`"
+            ),
+            Some(_) => {}
+            None => {
+                let left = ttl.saturating_sub(silent).as_secs();
+                warn!(
+                    "a service of node {:?} was heard {} s ago on another machine, in another container or before a reboot: waiting {} s to see whether it is gone",
+                    node,
+                    silent.as_secs(),
+                    left
+                );
+                first = Some((other, heard_at));
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Gives each project its row.
 async fn enroll(
     store: &Store,
     settings: &Settings,
     configs: Vec<Project>,
-    instance: &InstanceId,
 ) -> anyhow::Result<(
     BTreeMap<ProjectId, Arc<ProjectHandle>>,
     BTreeMap<ProjectId, ProjectName>,
 )> {
-    let (id, node, at) = (instance.clone(), settings.node.clone(), now());
-    let process = process::own_identity()?;
+    let at = now();
     let named: Vec<_> = configs
         .iter()
         .map(|p| (p.name.clone(), p.prefix.clone()))
         .collect();
     let (rows, known) = store
         .write(move |tx| {
-            instances::start(tx, &id, &node, &process, at)?;
             let rows = named
                 .iter()
                 .map(|(name, prefix)| projects::ensure(tx, name, prefix, at))
@@ -217,9 +269,10 @@ async fn stop_work(engine: &Engine, book: &AddressBook, mode: ShutdownMode) {
 async fn stop_agents(engine: &Engine) {
     let running = engine.store().read(|tx| jobs::running(tx, None, 10_000)).await;
     let Ok(running) = running else { return };
-    for job in running.rows {
+    let own = |job: &&crate::domain::job::Job| job.node.as_ref() == Some(&engine.settings().node);
+    for job in running.rows.iter().filter(own) {
         // Not by what is recorded: the agent may have been started a moment ago.
-        let asked = match process::look(&run_dir(engine, claim_of(&job)), None) {
+        let asked = match process::look(&run_dir(engine, claim_of(job)), None) {
             Ok(RunState::Running(shim)) => process::stop(&shim).map(drop),
             Ok(RunState::NotLaunched | RunState::Ended(_) | RunState::Lost(_) | RunState::Elsewhere(_)) => {
                 Ok(())

@@ -197,6 +197,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    duties (name) {
+        name -> Text,
+        instance -> Text,
+        expires_at -> BigInt,
+        token -> BigInt,
+    }
+}
+
+diesel::table! {
     healing_events (id) {
         id -> BigInt,
         at -> BigInt,
@@ -267,6 +276,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     outbox,
     leases,
     instances,
+    duties,
     healing_events,
     pull_requests,
     comments,

@@ -7,6 +7,7 @@ mod demo;
 mod engine;
 mod git;
 mod http;
+mod instances;
 mod openapi;
 mod process;
 mod settings;

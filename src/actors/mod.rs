@@ -1,6 +1,7 @@
 //! When it is done: schedules, mailboxes, restarts, and nothing else. What is done lies in `engine`.
 //! An actor keeps nothing that cannot be read again from the database.
 
+pub mod heartbeat;
 pub mod hints;
 pub mod monitor;
 pub mod notifier;
@@ -16,6 +17,7 @@ use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 
+use heartbeat::HeartbeatActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
 use queue::QueueActor;
@@ -39,6 +41,8 @@ pub struct AddressBook {
     pub queue: Child<QueueActor>,
     /// Delivers the outbox.
     pub notifier: Child<NotifierActor>,
+    /// Says that this instance lives; started only where several share a database.
+    pub heartbeat: Child<HeartbeatActor>,
     monitors: Arc<Mutex<Monitors>>,
     closing: Arc<AtomicBool>,
 }
@@ -51,6 +55,7 @@ impl AddressBook {
             supervisor,
             queue: Child::named("queue"),
             notifier: Child::named("notifier"),
+            heartbeat: Child::named("heartbeat"),
             monitors: Arc::default(),
             closing: Arc::default(),
         }
@@ -61,6 +66,13 @@ impl AddressBook {
     /// # Errors
     /// When the service is stopping.
     pub fn start(&self, intensity: Intensity) -> Result<(), SuperviseError> {
+        if self.engine.store().is_shared() {
+            let book = self.clone();
+            self.supervisor
+                .supervise_as(&self.heartbeat, Policy::singleton(intensity), move |inc| {
+                    HeartbeatActor::new(inc, book.clone())
+                })?;
+        }
         let book = self.clone();
         self.supervisor
             .supervise_as(&self.notifier, Policy::singleton(intensity), move |inc| {
@@ -88,6 +100,11 @@ impl AddressBook {
             .iter()
             .find(|(watched, _)| *watched == claim)
             .map(|(_, child)| child.clone())
+    }
+
+    /// The claims that have a monitor.
+    fn watched(&self) -> Vec<Claim> {
+        self.monitors().iter().map(|(claim, _)| *claim).collect()
     }
 
     /// How many monitors live.

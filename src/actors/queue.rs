@@ -10,9 +10,9 @@ use crate::domain::job::Job;
 use crate::engine::queue::{self, Claimed};
 use crate::engine::{recover, run};
 
+use super::AddressBook;
 use super::monitor;
 use super::supervisor::{Incarnation, SuperviseError};
-use super::{AddressBook, now};
 
 /// Something may be claimable.
 #[derive(Message)]
@@ -87,7 +87,7 @@ impl QueueActor {
             ctx.cancel_future(timer);
         }
         if let Some(at) = claimed.next_at {
-            let wait = at.since(now()).max(Duration::from_millis(1));
+            let wait = at.since(self.book.engine.now()).max(Duration::from_millis(1));
             self.timer = Some(ctx.run_later(wait, |actor, ctx| actor.claim(ctx)));
         }
     }

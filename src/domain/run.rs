@@ -103,6 +103,11 @@ pub enum StopCause {
     },
     /// The service asked the shim to stop (cancel, shutdown).
     Stopped,
+    /// The service could not say in time that the run is still its own.
+    LeaseExpired {
+        /// How long it had not said so, seconds.
+        after_s: u64,
+    },
     /// The program could not be started.
     NotStarted {
         /// The system's reason.
@@ -136,6 +141,20 @@ pub struct ExitRecord {
 }
 
 impl ExitRecord {
+    /// True when Orch itself ended the program, for no fault of its own.
+    pub fn ended_by_orch(&self) -> bool {
+        match &self.cause {
+            Some(StopCause::Stopped | StopCause::LeaseExpired { .. }) => true,
+            Some(
+                StopCause::Timeout { .. }
+                | StopCause::Stall { .. }
+                | StopCause::Startup { .. }
+                | StopCause::NotStarted { .. },
+            )
+            | None => false,
+        }
+    }
+
     /// True only for a program that ended by itself with 0.
     pub fn succeeded(&self) -> bool {
         self.code == Some(0) && self.signal.is_none() && self.cause.is_none()

@@ -52,7 +52,7 @@ impl Checked {
             return Verdict::green("the test command passed");
         }
         match self.exit.cause {
-            Some(StopCause::NotStarted { .. } | StopCause::Stopped) => {
+            Some(StopCause::NotStarted { .. } | StopCause::Stopped | StopCause::LeaseExpired { .. }) => {
                 Verdict::unknown(format!("the test command could not be run: {text}"))
             }
             Some(StopCause::Timeout { .. } | StopCause::Stall { .. } | StopCause::Startup { .. }) | None => {
@@ -129,6 +129,7 @@ pub async fn run(
         cwd: worktree.clone(),
         timeout: check.timeout,
         kill_grace: agent.kill_grace,
+        lease: engine.run_lease(),
         log_cap_bytes: agent.log_cap_bytes,
         tail_bytes: TAIL_BYTES,
         run_dir: run_dir.clone(),
@@ -151,7 +152,7 @@ pub async fn run(
     })
     .await?;
     let CheckResult { exit, output_tail } = outcome?;
-    if exit.cause == Some(StopCause::Stopped) {
+    if exit.ended_by_orch() {
         // Whoever ran it before us died or was told to stop: that says nothing about the candidate.
         return Err(EngineError::Conflict {
             what: "the check was stopped before its end".into(),

@@ -1,10 +1,11 @@
 //! Delivers the outbox: a comment to the local tracker's comments, a state to the task itself, a notification to
 //! the log. A row is marked only after its effect; the local effects are idempotent by the row's cause.
 
+use crate::domain::id::FencingToken;
 use crate::domain::time::Timestamp;
 use crate::integrations::tracker::Tracker;
 use crate::store::outbox::{Notice, OutboxKind};
-use crate::store::{Conn, StoreError, outbox};
+use crate::store::{Conn, StoreError, duties, outbox};
 
 use super::{Engine, EngineError};
 
@@ -31,7 +32,20 @@ const BATCH: usize = 100;
 /// The database's.
 pub async fn deliver(engine: &Engine, say: Say<'_>) -> Result<Delivered, EngineError> {
     let now = engine.now();
-    let due = engine.store().read(move |tx| outbox::due(tx, now, BATCH)).await?;
+    let (id, shared) = (engine.instance().clone(), engine.store().is_shared());
+    // One instance delivers for all.
+    let on_duty = move |tx: &mut Conn| match shared {
+        true => duties::held(tx, duties::SINGLETONS, &id, now),
+        false => Ok(Some(FencingToken(0))),
+    };
+    let asked = on_duty.clone();
+    let read = engine.store().read(move |tx| match asked(tx)? {
+        Some(token) => Ok::<_, StoreError>(Some((token, outbox::due(tx, now, BATCH)?))),
+        None => Ok(None),
+    });
+    let Some((token, due)) = read.await? else {
+        return Ok(Delivered::default());
+    };
     let mut delivered = Delivered {
         broken: due.broken,
         ..Delivered::default()
@@ -51,7 +65,11 @@ pub async fn deliver(engine: &Engine, say: Say<'_>) -> Result<Delivered, EngineE
         say(&text(notice, "about"), &text(notice, "text"));
     }
     let rows = due.rows;
-    delivered.sent = engine.store().write(move |tx| mark(tx, &rows, now)).await?;
+    let marked = engine.store().write(move |tx| match on_duty(tx)? == Some(token) {
+        true => mark(tx, &rows, now),
+        false => Ok(0),
+    });
+    delivered.sent = marked.await?;
     // A task's later row becomes due when its earlier one is sent.
     delivered.more = true;
     engine.changed.send_modify(|n| *n += 1);

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod deliver;
 pub mod gestures;
+pub mod instances;
 pub mod intake;
 pub mod lease;
 pub mod look;
@@ -24,8 +25,9 @@ pub mod views;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -34,7 +36,7 @@ use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::git::GitError;
-use crate::process::ProcessError;
+use crate::process::{Moment, ProcessError};
 use crate::settings::Settings;
 use crate::store::{Retry, Store, StoreError, jobs};
 
@@ -82,6 +84,12 @@ pub struct Engine {
     parts: Arc<Parts>,
     changed: Arc<watch::Sender<u64>>,
     recovered: Arc<AtomicBool>,
+    /// When the database heard this instance last.
+    heard: Arc<Mutex<Option<Moment>>>,
+    /// The database's clock minus our own, microseconds.
+    ahead_us: Arc<AtomicI64>,
+    /// Writes and deeds that were refused because their claim was over.
+    refused: Arc<AtomicU64>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
 }
 
@@ -95,7 +103,10 @@ impl Engine {
         Self {
             parts: Arc::new(parts),
             changed: Arc::new(changed),
-            recovered: Arc::new(AtomicBool::new(false)),
+            recovered: Arc::default(),
+            heard: Arc::default(),
+            ahead_us: Arc::default(),
+            refused: Arc::default(),
             tidying: Arc::default(),
         }
     }
@@ -115,9 +126,37 @@ impl Engine {
         &self.parts.instance
     }
 
-    /// The time, by the clock that was given.
+    /// The time, by the database's clock where several instances share it.
     pub fn now(&self) -> Timestamp {
+        Timestamp(
+            self.own_clock()
+                .0
+                .saturating_add(self.ahead_us.load(Ordering::Relaxed)),
+        )
+    }
+
+    /// The time by the clock that was given.
+    fn own_clock(&self) -> Timestamp {
         (self.parts.clock)()
+    }
+
+    fn set_ahead(&self, us: i64) {
+        self.ahead_us.store(us, Ordering::Relaxed);
+    }
+
+    fn set_heard(&self, at: Moment) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    fn left_to_act(&self) -> Duration {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let ttl = self.settings().instance.run_ttl();
+        heard.as_ref().map_or(Duration::ZERO, |at| at.left_of(ttl))
+    }
+
+    /// How many writes and deeds were refused since the start because their claim was over.
+    pub fn refused_total(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Grows after each commit that people may see; for those who wait for news.
@@ -251,6 +290,9 @@ pub enum EngineError {
     /// The merge lease expired under a job that still runs: it is asked for again.
     #[error("the merge lease went to another task meanwhile")]
     LeaseLost,
+    /// Others may take this instance's jobs soon: it does nothing until the database has heard it again.
+    #[error("the database has not heard this service for too long: it goes on when it is heard again")]
+    OutOfTime,
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
@@ -286,7 +328,7 @@ impl EngineError {
     /// Whether it may pass by itself.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Saturated => StoreError::Saturated.retry(),
+            Self::Saturated | Self::OutOfTime => StoreError::Saturated.retry(),
             Self::Store(e) => e.retry(),
             Self::NotFound { .. }
             | Self::Invalid { .. }

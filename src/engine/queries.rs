@@ -277,6 +277,7 @@ pub async fn run_log(engine: &Engine, run: i64) -> Result<RunLog, EngineError> {
     let found = found.ok_or_else(|| EngineError::NotFound {
         what: format!("no run {run}"),
     })?;
+    engine.check_here(&found)?;
     let claim = crate::domain::job::Claim {
         job: found.job_id,
         epoch: found.claim_epoch,

@@ -37,6 +37,7 @@ pub struct Claimed {
 /// # Errors
 /// The database's.
 pub async fn claim(engine: &Engine) -> Result<Claimed, EngineError> {
+    engine.be_in_time()?;
     let now = engine.now();
     let request = request(engine, now);
     let (claimed, next_at) = engine

@@ -50,6 +50,12 @@ pub async fn running(engine: &Engine) -> Result<Found, EngineError> {
             .jobs
             .extend(page.rows.into_iter().filter(|j| j.node.as_ref() == Some(node)));
     }
+    let other = |j: &Job| j.instance.as_ref() != Some(engine.instance());
+    if found.jobs.iter().any(other) {
+        let (node, instance) = (engine.settings().node.clone(), engine.instance().clone());
+        let adopted = engine.store().write(move |tx| jobs::adopt(tx, &node, &instance));
+        adopted.await?;
+    }
     engine.recovered.store(true, Ordering::Release);
     Ok(found)
 }
@@ -80,12 +86,14 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
 
 type Broken = Vec<(i64, String)>;
 
-/// Open runs whose job does not run under their claim any more.
+/// Open runs of this node whose job does not run under their claim any more.
 async fn left_over(engine: &Engine) -> Result<(Vec<Claim>, Broken), EngineError> {
-    let read = engine.store().read(|tx| {
+    let node = engine.settings().node.clone();
+    let read = engine.store().read(move |tx| {
         let open = runs::open(tx)?;
         let mut over = Vec::new();
-        for run in open.rows {
+        // What another machine has left is in its own folders.
+        for run in open.rows.into_iter().filter(|run| run.node == node) {
             let job = jobs::by_id(tx, run.job_id)?;
             if job.is_none_or(|j| j.status != JobStatus::Running || j.claim_epoch != run.claim_epoch) {
                 over.push(Claim {

@@ -255,6 +255,7 @@ fn was_delivered(run: &Run) -> bool {
 }
 
 fn place(engine: &Engine, kept: &Kept) -> Result<Place, EngineError> {
+    engine.check_here(&kept.run)?;
     let project = engine.project(kept.task.project_id)?;
     let noted = kept.run.wip_ref.as_deref().unwrap_or_default();
     let claim = Claim {

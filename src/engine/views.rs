@@ -1,9 +1,12 @@
 //! What people and machines are shown: the shapes behind `/api/v1` and `--json`. Never decides anything.
 
+mod instance;
 pub mod shapes;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use instance::InstanceView;
 
 /// A task, in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -115,7 +115,7 @@ impl From<EngineError> for Problem {
             EngineError::NotFound { .. } => StatusCode::NOT_FOUND,
             EngineError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             EngineError::Conflict { .. } | EngineError::Lost | EngineError::LeaseLost => StatusCode::CONFLICT,
-            EngineError::Saturated => StatusCode::SERVICE_UNAVAILABLE,
+            EngineError::Saturated | EngineError::OutOfTime => StatusCode::SERVICE_UNAVAILABLE,
             EngineError::Store(_)
             | EngineError::Git(_)
             | EngineError::Process(_)

@@ -17,7 +17,6 @@ use actix_web::dev::Server;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, Resource, web};
 
-use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 use crate::settings::Settings;
 use auth::Access;
@@ -94,11 +93,6 @@ fn cannot_listen(listen: SocketAddr, e: &io::Error) -> io::Error {
     };
     let line = format!("cannot listen on {listen} ({e}): {why} with server.listen (ORCH_SERVER_LISTEN)");
     io::Error::new(e.kind(), line)
-}
-
-/// The clock, for what the engine is told.
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 #[cfg(test)]

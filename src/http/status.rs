@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::error::Problem;
 use super::openapi::refusals::NotNow;
-use super::{auth, now, resource};
-use crate::engine::views::{QueueView, TaskView};
-use crate::engine::{Engine, queries};
+use super::{auth, resource};
+use crate::engine::views::{InstanceView, QueueView, TaskView};
+use crate::engine::{Engine, instances, queries};
 
 /// Most tasks that `/status` lists.
 const STATUS_TASKS: i64 = 500;
@@ -137,6 +137,10 @@ pub(super) struct StatusView {
     version: &'static str,
     /// This boot of the service.
     instance: String,
+    /// All services on this database that have not stopped.
+    instances: Vec<InstanceView>,
+    /// Writes and deeds of this one that were refused because their claim was over.
+    refused_total: u64,
 }
 
 /// `GET /queue`.
@@ -212,10 +216,12 @@ pub(super) async fn status(
         limit: STATUS_TASKS,
     };
     Ok(web::Json(StatusView {
-        tasks: queries::tasks(&engine, unfinished, now()).await?,
+        tasks: queries::tasks(&engine, unfinished, engine.now()).await?,
         actors: (sources.actors)(),
         version: env!("CARGO_PKG_VERSION"),
         instance: sources.instance.clone(),
+        instances: instances::list(&engine).await?,
+        refused_total: engine.refused_total(),
     }))
 }
 
@@ -229,7 +235,7 @@ pub(super) async fn queue(
     sources: web::Data<Sources>,
 ) -> Result<impl Responder, Problem> {
     Ok(web::Json(QueuePage {
-        queue: queries::queue(&engine, now()).await?,
+        queue: queries::queue(&engine, engine.now()).await?,
         healing: (sources.healing)(),
     }))
 }

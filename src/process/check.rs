@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::{LaunchSpec, ProcessError, ProcessWatch, files, launch, stop};
+use super::{LaunchSpec, ProcessError, ProcessWatch, RunLease, files, launch, stop};
 use crate::domain::run::{ExitRecord, ProcessIdentity};
 
 /// A command to run.
@@ -26,6 +26,8 @@ pub struct CheckSpec {
     pub log_cap_bytes: u64,
     /// How much of the end of its output is wanted, bytes.
     pub tail_bytes: u64,
+    /// Ends it when its service is not heard any more.
+    pub lease: Option<RunLease>,
     /// A run directory of its own, fresh for each time the command is to run.
     pub run_dir: PathBuf,
 }
@@ -100,6 +102,7 @@ impl CheckSpec {
             stall: None,
             startup: None,
             kill_grace: self.kill_grace,
+            lease: self.lease.clone(),
         }
     }
 }

@@ -81,6 +81,9 @@ fn cause_text(cause: &StopCause) -> String {
         StopCause::Stall { after_s } => format!("stall: no output for {after_s}s"),
         StopCause::Startup { after_s } => format!("startup: no output within {after_s}s"),
         StopCause::Stopped => "stopped".to_owned(),
+        StopCause::LeaseExpired { after_s } => {
+            format!("its service was not heard by the database for {after_s}s")
+        }
         StopCause::NotStarted { why } => why.clone(),
     }
 }

@@ -135,7 +135,7 @@ pub fn output_tail(run_dir: &Path, max: u64) -> Result<String, ProcessError> {
     Ok(String::from_utf8_lossy(whole).into_owned())
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ProcessError> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ProcessError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

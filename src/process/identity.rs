@@ -46,6 +46,11 @@ fn here() -> Result<&'static Here, ProcessError> {
     Ok(HERE.get_or_init(|| found))
 }
 
+/// Which boot of this machine it is.
+pub(super) fn boot_id() -> Result<&'static str, ProcessError> {
+    here().map(|h| h.boot_id.as_str())
+}
+
 /// The identity of a process that is known to be the meant one now: our child, or ourselves.
 pub fn identity_of(pid: i32) -> Result<ProcessIdentity, ProcessError> {
     let here = here()?;

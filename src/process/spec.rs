@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::lease::RunLease;
+
 /// A program to run, and its limits. The shim enforces them, so they hold while the service is dead.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchSpec {
@@ -29,6 +31,9 @@ pub struct LaunchSpec {
     pub startup: Option<Duration>,
     /// Time between TERM and KILL.
     pub kill_grace: Duration,
+    /// Ends it when its service is not heard any more; none where nobody else could take it over.
+    #[serde(default)]
+    pub lease: Option<RunLease>,
 }
 
 impl fmt::Debug for LaunchSpec {
@@ -46,6 +51,7 @@ impl fmt::Debug for LaunchSpec {
             .field("stall", &self.stall)
             .field("startup", &self.startup)
             .field("kill_grace", &self.kill_grace)
+            .field("lease", &self.lease)
             .finish()
     }
 }

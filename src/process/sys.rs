@@ -243,6 +243,18 @@ pub fn wait_readable<const N: usize>(
     }
 }
 
+/// Since this machine was started, sleep included. Nobody sets this clock.
+pub fn time_since_boot() -> Duration {
+    // SAFETY: timespec is plain data that clock_gettime fills in; CLOCK_BOOTTIME always exists on Linux.
+    let now = unsafe {
+        let mut now: libc::timespec = mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now);
+        now
+    };
+    let (s, ns) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
+    Duration::new(s.unwrap_or(0), ns.unwrap_or(0))
+}
+
 /// What all collected children used together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Consumption {

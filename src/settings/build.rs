@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::keys::KEYS;
 use super::sections::{
-    Agent, Database, Deploy, Gitea, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Plane, PostDeploy, Queue,
-    Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
+    Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Plane,
+    PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 use super::values::Values;
 use super::{Described, Settings, absolute};
@@ -43,6 +43,13 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
     let agent = agent(v, cwd);
     let reaper = reaper(v);
     check_times(v, &agent, &reaper);
+    let instance = Instance {
+        heartbeat: v.seconds("instance.heartbeat_s"),
+        ttl: v.seconds("instance.ttl_s"),
+    };
+    if database.is_shared() {
+        check_silence(v, &agent, &instance);
+    }
     Some(Settings {
         server: server?,
         api_token: v.secret("api_token"),
@@ -53,6 +60,7 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
         node: node?,
         max_concurrency: v.whole("max_concurrency"),
         queue: queue(v),
+        instance,
         agent,
         max_developer_retries: v.whole("max_developer_retries"),
         gate_alert: v.seconds("gate_alert_s"),
@@ -226,6 +234,25 @@ fn reaper(v: &Values) -> Reaper {
         dead_ticks: v.whole("reaper.dead_ticks"),
         max_running: v.seconds("reaper.max_running_s"),
         finalize_grace: v.seconds("reaper.finalize_grace_s"),
+    }
+}
+
+/// A run has to be over when others may take its job, and a heartbeat that is late once must not end it.
+fn check_silence(v: &Values, agent: &Agent, instance: &Instance) {
+    let (margin, run_ttl) = (instance.margin(), instance.run_ttl());
+    if agent.kill_grace >= margin {
+        let why = format!(
+            "a run may take agent.kill_grace_s to end, and has {} s for it before others take its job; lower the one or raise the other",
+            margin.as_secs_f32()
+        );
+        v.refuse_together(&["instance.ttl_s", "agent.kill_grace_s"], why);
+    }
+    if instance.heartbeat * 2 >= run_ttl {
+        let why = format!(
+            "one late heartbeat would end every run, which happens after {} s of silence; lower the one or raise the other",
+            run_ttl.as_secs_f32()
+        );
+        v.refuse_together(&["instance.ttl_s", "instance.heartbeat_s"], why);
     }
 }
 

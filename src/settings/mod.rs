@@ -21,8 +21,8 @@ pub use problem::{Problem, SettingsError, Warning};
 pub use project::Project;
 pub use secret::Secret;
 pub use sections::{
-    Agent, Database, Deploy, Gitea, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Plane, PostDeploy, Queue,
-    Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
+    Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Plane,
+    PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 
 use crate::domain::id::NodeName;
@@ -61,6 +61,8 @@ pub struct Settings {
     pub max_concurrency: usize,
     /// `queue.*`
     pub queue: Queue,
+    /// `instance.*`
+    pub instance: Instance,
     /// `agent.*`
     pub agent: Agent,
     /// `max_developer_retries`: the default for projects.

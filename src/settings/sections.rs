@@ -26,6 +26,13 @@ pub struct Database {
     pub url: String,
 }
 
+impl Database {
+    /// Whether other services may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        !self.url.starts_with("sqlite:")
+    }
+}
+
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
@@ -47,6 +54,30 @@ pub struct Queue {
     pub project_concurrency: usize,
     /// Pause before a failed job is tried again.
     pub retry_delay: Duration,
+}
+
+/// `instance.*`: how instances that share a PostgreSQL database know of each other.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// How often each says that it lives.
+    pub heartbeat: Duration,
+    /// Silence after which others take its jobs.
+    pub ttl: Duration,
+}
+
+impl Instance {
+    /// How long before others take a job its run has ended, at most; half of the TTL where that is less.
+    const MARGIN: Duration = Duration::from_secs(30);
+
+    /// Time between the end of a silent instance's runs and the moment at which others take their jobs.
+    pub fn margin(&self) -> Duration {
+        Self::MARGIN.min(self.ttl / 2)
+    }
+
+    /// Silence after which an instance's own runs end.
+    pub fn run_ttl(&self) -> Duration {
+        self.ttl - self.margin()
+    }
 }
 
 /// `agent.*`

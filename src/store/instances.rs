@@ -86,6 +86,51 @@ pub fn heartbeat(conn: &mut Conn, id: &InstanceId, now: Timestamp) -> Result<Gua
     ))
 }
 
+/// Boots on that machine that have not said that they stopped, the youngest first.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn of_node(conn: &mut Conn, node: &NodeName) -> Result<Vec<Instance>, StoreError> {
+    let rows: Vec<Columns> = on!(conn, c => instances::table
+        .filter(instances::node.eq(node.as_str()))
+        .filter(instances::stopped_at.is_null())
+        .order((instances::started_at.desc(), instances::id))
+        .load(c))?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Those that run, or ran and never said that they stopped, the youngest first.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn unstopped(conn: &mut Conn) -> Result<Vec<Instance>, StoreError> {
+    let rows: Vec<Columns> = on!(conn, c => instances::table
+        .filter(instances::stopped_at.is_null())
+        .order((instances::started_at.desc(), instances::id))
+        .load(c))?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Whether an instance was not heard since `before`. If so it is not heard until this transaction ends either.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn is_silent(conn: &mut Conn, id: &InstanceId, before: Timestamp) -> Result<bool, StoreError> {
+    macro_rules! query {
+        () => {
+            instances::table
+                .find(id.as_str())
+                .filter(instances::heartbeat_at.lt(before.0))
+                .select(instances::id)
+        };
+    }
+    let found: Option<String> = match conn {
+        Conn::Sqlite(c) => query!().first(c).optional()?,
+        Conn::Pg(c) => query!().for_update().first(c).optional()?,
+    };
+    Ok(found.is_some())
+}
+
 /// Says that an instance has stopped.
 ///
 /// # Errors

@@ -50,7 +50,9 @@ mod service;
 mod transaction;
 mod writer;
 
+pub mod clock;
 pub mod comments;
+pub mod duties;
 pub mod events;
 pub mod evidence;
 pub mod flags;

@@ -111,6 +111,14 @@ impl Store {
         Ok(pending)
     }
 
+    /// Whether other services may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        match self.inner.place {
+            Place::Sqlite(_) => false,
+            Place::Postgres(_) => true,
+        }
+    }
+
     /// The file or server, without a password.
     pub fn place(&self) -> String {
         self.inner.place.to_string()

@@ -20,6 +20,7 @@ fn check_in(dir: &TempDir, script: &str) -> CheckSpec {
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
         timeout: PATIENCE,
         kill_grace: Duration::from_millis(200),
+        lease: None,
         log_cap_bytes: 1 << 20,
         tail_bytes: 64,
         run_dir: dir.path().join("check"),

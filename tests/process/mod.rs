@@ -9,6 +9,7 @@
 mod checks;
 mod ends;
 mod launching;
+mod leases;
 mod output;
 mod support;
 mod trees;

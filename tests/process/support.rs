@@ -42,6 +42,7 @@ impl Run {
             stall: None,
             startup: None,
             kill_grace: Duration::from_millis(200),
+            lease: None,
         };
         Self {
             dir,

@@ -1,10 +1,10 @@
 //! Jobs: one live per task, ended by their claim alone, and what operators do to them.
 
-use orch::domain::id::{ClaimEpoch, JobId, StageName};
+use orch::domain::id::{ClaimEpoch, InstanceId, JobId, NodeName, StageName};
 use orch::domain::job::{Claim, JobEnd, JobStatus};
 use orch::store::jobs::{self, Enqueued, Retried};
 use orch::store::tasks::{self, TaskChange};
-use orch::store::{Guarded, Listing};
+use orch::store::{Guarded, Listing, instances};
 
 use super::support::*;
 
@@ -38,6 +38,44 @@ on_both! {
             threads.into_iter().map(|t| t.join().unwrap()).sum()
         });
         assert_eq!(made, 1);
+    }
+
+    fn the_jobs_of_a_silent_instance_are_listed_until_another_boot_of_its_node_adopts_them(bed) {
+        let process = orch::process::own_identity().unwrap();
+        let (node, other) = (NodeName::trusted("local"), NodeName::trusted("other"));
+        for (id, node) in [("boot-1", &node), ("boot-2", &node), ("boot-3", &other)] {
+            let (id, node, process) = (InstanceId::trusted(id), node.clone(), process.clone());
+            bed.write(move |c| instances::start(c, &id, &node, &process, NOW));
+        }
+        let (_, job) = bed.claimed("T-1");
+        assert_eq!(job.instance, Some(InstanceId::trusted("boot-1")));
+        let claim = claim_of(&job);
+        let silent = |before| {
+            let found = bed.write(move |c| jobs::of_silent(c, before, JobId(0), 9)).rows;
+            found.iter().map(|j| j.id).collect::<Vec<_>>()
+        };
+        assert_eq!((silent(NOW), silent(later(1))), (vec![], vec![job.id]));
+        let lost = InstanceId::trusted("boot-1");
+        let id = lost.clone();
+        assert!(bed.write(move |c| instances::is_silent(c, &id, later(1))));
+        let id = lost.clone();
+        assert!(bed.write(move |c| jobs::is_of(c, claim, &id)));
+        let late = Claim { epoch: ClaimEpoch(claim.epoch.0 - 1), ..claim };
+        let id = lost.clone();
+        assert!(!bed.write(move |c| jobs::is_of(c, late, &id)));
+
+        let (id, elsewhere) = (InstanceId::trusted("boot-3"), other);
+        assert_eq!(bed.write(move |c| jobs::adopt(c, &elsewhere, &id)), 0);
+        let id = InstanceId::trusted("boot-2");
+        let (now, at) = (id.clone(), node.clone());
+        assert_eq!(bed.write(move |c| jobs::adopt(c, &at, &now)), 1);
+        assert_eq!(bed.write(move |c| jobs::adopt(c, &node, &id)), 0);
+        assert!(!bed.write(move |c| jobs::is_of(c, claim, &lost)), "nobody takes it from the boot that is gone");
+        let id = InstanceId::trusted("boot-2");
+        won(bed.write(move |c| instances::heartbeat(c, &id, later(5))));
+        assert_eq!((silent(later(5)), silent(later(6))), (vec![], vec![job.id]));
+        let id = InstanceId::trusted("boot-2");
+        assert!(!bed.write(move |c| instances::is_silent(c, &id, later(5))));
     }
 
     fn an_end_wins_only_under_the_current_claim_of_a_running_job(bed) {

@@ -8,7 +8,7 @@ use diesel::connection::InstrumentationEvent;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text};
 use libsqlite3_sys as ffi;
-use orch::domain::id::TaskId;
+use orch::domain::id::{JobId, TaskId};
 use orch::domain::job::JobKind;
 use orch::domain::time::Timestamp;
 use orch::store::jobs::{self, ClaimRequest};
@@ -141,6 +141,7 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
             "reconcile",
             sent(bed, move |c| tasks::reconcile_candidates(c, later(1), start, 50)),
         ),
+        ("silent", sent(bed, |c| jobs::of_silent(c, NOW, JobId(0), 50))),
         ("open runs", sent(bed, runs::open)),
         ("kept work", sent(bed, move |c| runs::kept(c, kept))),
         ("open rescues", sent(bed, |c| intents::open_keyed(c, "rescue:"))),
@@ -199,6 +200,8 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     reconcile: SEARCH tasks USING INDEX tasks_open (stage_entered_at>? AND stage_entered_at<?)
     reconcile: CORRELATED SCALAR SUBQUERY 1
     reconcile: SEARCH jobs USING INDEX jobs_one_live_per_task (task_id=?)
+    silent: SEARCH jobs USING INDEX jobs_running (id>?)
+    silent: SEARCH instances USING INDEX sqlite_autoindex_instances_1 (id=?)
     open runs: SCAN runs USING INDEX runs_open
     kept work: SEARCH runs USING INDEX runs_kept (id<?)
     open rescues: SCAN intents USING INDEX intents_open

@@ -12,7 +12,7 @@ use orch::store::evidence::{self, NewEvidence};
 use orch::store::gestures::{self, NewGesture};
 use orch::store::healing::{self, NewHealing};
 use orch::store::pull_requests::{self, NewPullRequest, PullRequestState};
-use orch::store::{Guarded, flags, instances};
+use orch::store::{Guarded, duties, flags, instances};
 
 use super::support::*;
 
@@ -164,6 +164,27 @@ on_both! {
         won(bed.write(move |c| instances::stop(c, &id, later(11))));
         assert_eq!(bed.write(move |c| instances::heartbeat(c, &boot, later(12))), Guarded::Lost);
         assert_eq!(bed.write(instances::all)[0].stopped_at, Some(later(11)));
+    }
+
+    fn a_duty_is_held_by_one_instance_until_it_is_silent_for_too_long(bed) {
+        let hold = |name: &'static str, at| {
+            let id = InstanceId::trusted(name);
+            bed.write(move |c| duties::hold(c, duties::SINGLETONS, &id, Duration::from_secs(10), at)).map(|t| t.0)
+        };
+        let held = |name: &'static str, at| {
+            let id = InstanceId::trusted(name);
+            bed.write(move |c| duties::held(c, duties::SINGLETONS, &id, at)).map(|t| t.0)
+        };
+        assert_eq!((held("a", NOW), hold("a", NOW)), (None, Some(1)));
+        assert_eq!((hold("a", later(5)), hold("b", later(14))), (Some(1), None), "kept and renewed");
+        assert_eq!((held("a", later(14)), held("b", later(14))), (Some(1), None));
+        assert_eq!(held("a", later(15)), None, "silent for too long");
+        assert_eq!(hold("b", later(15)), Some(2), "the token grows with each holder");
+        assert_eq!(hold("a", later(16)), None);
+        bed.write(|c| duties::release(c, &InstanceId::trusted("b"), later(17)));
+        assert_eq!((held("b", later(17)), hold("a", later(17))), (None, Some(3)));
+        bed.write(|c| duties::release(c, &InstanceId::trusted("b"), later(18)));
+        assert_eq!(held("a", later(18)), Some(3), "nobody gives back what another has");
     }
 
     fn healings_are_listed_newest_first_and_flags_keep_the_last_value(bed) {

@@ -55,6 +55,8 @@ async fn go_on_with(engine: &Engine, intent: &Intent) -> Result<(), EngineError>
         return give_up(engine, intent, "it names no branch or no commit").await;
     };
     let deed = match find(engine, run).await {
+        // It is in another node's clone, whose own service looks after it.
+        Ok(kept) if engine.check_here(&kept.run).is_err() => return Ok(()),
         Ok(kept) => Deed { kept, branch, commit },
         Err(EngineError::NotFound { what } | EngineError::Conflict { what }) => {
             return give_up(engine, intent, &what).await;

@@ -226,6 +226,7 @@ fn launch_spec(engine: &Engine, a: &Attempt, command: &AgentCommand) -> Result<L
         stall: positive(own.stall.unwrap_or(agent.stall)),
         startup: positive(own.startup.unwrap_or(agent.startup)),
         kill_grace: agent.kill_grace,
+        lease: engine.run_lease(),
     })
 }
 

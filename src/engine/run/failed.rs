@@ -53,8 +53,8 @@ pub(super) async fn settle(
     // A repository that cannot be reached must not keep the job from being settled: the worktree stays, and
     // the next start sweeps it after keeping its work.
     let kept = match tidy::put_away(engine, &a.project, &a.task, &a.run, a.claim).await {
-        Ok(kept) => kept,
-        Err(EngineError::Git(_)) => None,
+        Ok(kept) => kept.map(|name| format!("; unfinished work is at {name}")),
+        Err(EngineError::Git(e)) => Some(format!("; its work is not kept yet, tried again soon: {e}")),
         Err(e) => return Err(e),
     };
     let now = engine.now();
@@ -81,9 +81,7 @@ pub(super) async fn settle(
     let ending = Ending::new(a.hold(), end);
     let (task, s) = (a.task.clone(), a.setting(engine));
     a.run.error = Some(why.clone());
-    let kept = kept
-        .map(|name| format!("; unfinished work is at {name}"))
-        .unwrap_or_default();
+    let kept = kept.unwrap_or_default();
     let text = format!(
         "{}: {why}{kept}",
         if fails {

@@ -31,8 +31,12 @@ pub(super) async fn commit(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
     let Some(exit) = &a.run.exit else {
         return failed::over(engine, a, "the exit was not recorded", Again::IfAttemptsLeft).await;
     };
-    if exit.cause == Some(StopCause::Stopped) {
-        return failed::over(engine, a, "stopped by Orch", Again::WithoutCost).await;
+    if exit.ended_by_orch() {
+        let why = match exit.cause {
+            Some(StopCause::LeaseExpired { .. }) => process::exit_text(exit),
+            _ => "stopped by Orch".to_owned(),
+        };
+        return failed::over(engine, a, &why, Again::WithoutCost).await;
     }
     if let Some(why) = a.run.error.clone() {
         // A program that does not exist will not exist in a moment either.

@@ -15,6 +15,7 @@ mod tidy;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -73,6 +74,7 @@ impl Attempt {
 
     /// Claim before act, where what follows is no write of ours.
     async fn check_hold(&self, engine: &Engine) -> Result<(), EngineError> {
+        engine.be_in_time()?;
         let hold = self.hold();
         let held = engine.store().read(move |tx| hold.check(tx)).await;
         held.map_err(EngineError::from)
@@ -153,6 +155,7 @@ pub async fn drive(engine: &Engine, claim: Claim) -> Result<Driven, EngineError>
             // The claim is still ours: it was the task that somebody else had changed. Looked at anew.
             Ok(()) => {}
             Err(Abort::Lost) => {
+                engine.refused.fetch_add(1, Ordering::Relaxed);
                 abandon(engine, claim).await?;
                 return Ok(Driven::Superseded);
             }

@@ -226,7 +226,12 @@ pub(super) fn let_go(tx: &mut Conn, task: &Task, now: Timestamp) -> Result<(), S
     give_back(tx, task.id, task.project_id, now)
 }
 
-fn give_back(tx: &mut Conn, task: TaskId, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn give_back(
+    tx: &mut Conn,
+    task: TaskId,
+    project: ProjectId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if leases::release_of_task(tx, task)? > 0 {
         jobs::wake_reserved(tx, project, WAITS_FOR_LEASE, now)?;
     }

@@ -11,7 +11,7 @@ use crate::http::body::Body;
 use crate::http::bounded::RowNumber;
 use crate::http::error::Problem;
 use crate::http::openapi::refusals::{NoSuch, Unfitting};
-use crate::http::{now, resource};
+use crate::http::resource;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(
@@ -65,7 +65,7 @@ pub(super) async fn change(
     change: Body<Change>,
 ) -> Result<impl Responder, Problem> {
     Ok(web::Json(
-        operate::set_priority(&engine, *id, change.0.priority, now()).await?,
+        operate::set_priority(&engine, *id, change.0.priority, engine.now()).await?,
     ))
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn cancel(
     cancel: Body<Cancel>,
 ) -> Result<impl Responder, Problem> {
     Ok(web::Json(
-        operate::cancel_job(&engine, *id, &cancel.0.reason, now()).await?,
+        operate::cancel_job(&engine, *id, &cancel.0.reason, engine.now()).await?,
     ))
 }
 
@@ -92,5 +92,5 @@ pub(super) async fn cancel(
     responses((status = OK, description = "The fresh job.", body = JobView), NoSuch, Unfitting)
 )]
 pub(super) async fn retry(engine: web::Data<Engine>, id: web::Path<i64>) -> Result<impl Responder, Problem> {
-    Ok(web::Json(operate::retry_job(&engine, *id, now()).await?))
+    Ok(web::Json(operate::retry_job(&engine, *id, engine.now()).await?))
 }

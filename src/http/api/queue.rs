@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::engine::{Engine, operate};
 use crate::http::error::Problem;
-use crate::http::{now, resource};
+use crate::http::resource;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/queue/pause", "POST").route(web::post().to(pause)))
@@ -39,6 +39,6 @@ pub(super) async fn resume(engine: web::Data<Engine>) -> Result<impl Responder, 
 }
 
 async fn set_paused(engine: &Engine, paused: bool) -> Result<web::Json<Paused>, Problem> {
-    operate::set_paused(engine, paused, now()).await?;
+    operate::set_paused(engine, paused, engine.now()).await?;
     Ok(web::Json(Paused { paused }))
 }

@@ -11,8 +11,8 @@ use crate::engine::{Engine, queries};
 use crate::http::bounded::{Place, RowNumber};
 use crate::http::error::Problem;
 use crate::http::openapi::refusals::NoSuch;
+use crate::http::resource;
 use crate::http::wait::{self, Look, Wait};
-use crate::http::{now, resource};
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/runs/{id}", "GET").route(web::get().to(show)))
@@ -26,7 +26,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     responses((status = OK, description = "The run.", body = RunView), NoSuch)
 )]
 pub(super) async fn show(engine: web::Data<Engine>, id: web::Path<i64>) -> Result<impl Responder, Problem> {
-    Ok(web::Json(queries::run(&engine, *id, now()).await?))
+    Ok(web::Json(queries::run(&engine, *id, engine.now()).await?))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -12,7 +12,7 @@ use crate::http::body::Body;
 use crate::http::bounded::Bounded;
 use crate::http::error::Problem;
 use crate::http::openapi::refusals::{NoSuch, Unfitting, Unusable};
-use crate::http::{now, resource};
+use crate::http::resource;
 
 /// Tasks in a list, unless the client asks for fewer.
 const MOST: i64 = 1000;
@@ -63,7 +63,7 @@ pub(super) async fn list(
         before: query.before,
         limit: query.limit.map_or(MOST, Limit::get),
     };
-    Ok(web::Json(queries::tasks(&engine, wanted, now()).await?))
+    Ok(web::Json(queries::tasks(&engine, wanted, engine.now()).await?))
 }
 
 /// Adds a task and starts it, unless it is to be held.
@@ -78,7 +78,7 @@ pub(super) async fn list(
     )
 )]
 pub(super) async fn add(engine: web::Data<Engine>, task: Body<AddTask>) -> Result<HttpResponse, Problem> {
-    let added = intake::add(&engine, task.0, now()).await?;
+    let added = intake::add(&engine, task.0, engine.now()).await?;
     let status = if added.created {
         StatusCode::CREATED
     } else {
@@ -99,7 +99,7 @@ pub(super) async fn show(
     engine: web::Data<Engine>,
     id: web::Path<String>,
 ) -> Result<impl Responder, Problem> {
-    Ok(web::Json(queries::task(&engine, &id, now()).await?))
+    Ok(web::Json(queries::task(&engine, &id, engine.now()).await?))
 }
 
 /// Does what a person decides: start, approve, reject, confirm, park, cancel.
@@ -116,7 +116,9 @@ pub(super) async fn gesture(
     id: web::Path<String>,
     gesture: Body<MakeGesture>,
 ) -> Result<impl Responder, Problem> {
-    Ok(web::Json(gestures::apply(&engine, &id, gesture.0, now()).await?))
+    Ok(web::Json(
+        gestures::apply(&engine, &id, gesture.0, engine.now()).await?,
+    ))
 }
 
 /// A task's runs, newest first.
@@ -129,5 +131,5 @@ pub(super) async fn runs(
     engine: web::Data<Engine>,
     id: web::Path<String>,
 ) -> Result<impl Responder, Problem> {
-    Ok(web::Json(queries::runs(&engine, &id, now()).await?))
+    Ok(web::Json(queries::runs(&engine, &id, engine.now()).await?))
 }

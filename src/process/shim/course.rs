@@ -20,6 +20,7 @@ pub struct Limits {
     stall: Option<Duration>,
     startup: Option<Duration>,
     kill_grace: Duration,
+    lease: Option<Duration>,
 }
 
 impl From<&LaunchSpec> for Limits {
@@ -29,6 +30,7 @@ impl From<&LaunchSpec> for Limits {
             stall: spec.stall,
             startup: spec.startup,
             kill_grace: spec.kill_grace,
+            lease: spec.lease.as_ref().map(|lease| lease.ttl),
         }
     }
 }
@@ -60,6 +62,8 @@ pub struct Course {
     limits: Limits,
     started: Instant,
     last_output: Option<Instant>,
+    /// Until when the lease holds, as far as it is known.
+    leased_until: Instant,
     phase: Phase,
     program_ended: bool,
     stop_requested: bool,
@@ -73,6 +77,7 @@ impl Course {
             limits,
             started: now,
             last_output: None,
+            leased_until: now,
             phase: Phase::Running,
             program_ended: false,
             stop_requested: false,
@@ -83,6 +88,16 @@ impl Course {
     /// Something was printed.
     pub fn output(&mut self, now: Instant) {
         self.last_output = Some(now);
+    }
+
+    /// Whether it is time to see if the lease was renewed.
+    pub fn is_lease_due(&self, now: Instant) -> bool {
+        self.phase == Phase::Running && self.limits.lease.is_some() && now >= self.leased_until
+    }
+
+    /// The lease holds until then.
+    pub fn leased(&mut self, until: Instant) {
+        self.leased_until = until;
     }
 
     /// The service asked for the end.
@@ -162,13 +177,14 @@ impl Course {
         passed.map(|(_, cause)| cause)
     }
 
-    /// The limit on running at all, and the one on being silent.
-    fn deadlines(&self) -> [Option<(Instant, StopCause)>; 2] {
+    /// The limit on running at all, the one on being silent, and the lease.
+    fn deadlines(&self) -> [Option<(Instant, StopCause)>; 3] {
         let Limits {
             timeout,
             stall,
             startup,
-            ..
+            lease,
+            kill_grace: _,
         } = self.limits;
         // Rounded up: "after 0s" would tell nothing.
         let seconds = |d: Duration| u64::try_from(d.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
@@ -180,7 +196,12 @@ impl Course {
             (None, None) => stalled(self.started),
         };
         // A limit beyond what the clock can express is none.
-        [whole, silent].map(|limit| limit.and_then(|(since, d, cause)| Some((since.checked_add(d)?, cause))))
+        let [whole, silent] = [whole, silent]
+            .map(|limit| limit.and_then(|(since, d, cause)| Some((since.checked_add(d)?, cause))));
+        let expired = |ttl| StopCause::LeaseExpired {
+            after_s: seconds(ttl),
+        };
+        [whole, silent, lease.map(|ttl| (self.leased_until, expired(ttl)))]
     }
 }
 
@@ -197,6 +218,7 @@ mod tests {
             stall: Some(20 * S),
             startup: Some(5 * S),
             kill_grace: 10 * S,
+            lease: None,
         };
         (Course::new(limits, now), now)
     }
@@ -257,6 +279,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_was_renewed_holds_and_one_that_was_not_ends_the_run() {
+        let (mut c, t) = course();
+        c.limits.startup = None;
+        c.limits.lease = Some(9 * S);
+        assert!(c.is_lease_due(t), "at first it has to be read");
+        c.leased(t + 9 * S);
+        assert_eq!((c.is_lease_due(t + 8 * S), c.wait(t)), (false, Some(9 * S)));
+        assert!(c.is_lease_due(t + 9 * S));
+        c.leased(t + 12 * S);
+        assert_eq!(c.next(t + 11 * S, false), Order::Wait);
+        assert_eq!(c.next(t + 12 * S, false), Order::Terminate);
+        assert!(!c.is_lease_due(t + 13 * S), "too late");
+        assert_eq!(c.into_cause(), Some(StopCause::LeaseExpired { after_s: 9 }));
+    }
+
+    #[test]
     fn without_a_startup_limit_a_stall_counts_from_the_start_and_no_limit_waits_forever() {
         let now = Instant::now();
         let mut limits = Limits {
@@ -264,6 +302,7 @@ mod tests {
             stall: Some(7 * S),
             startup: None,
             kill_grace: S,
+            lease: None,
         };
         assert_eq!(Course::new(limits, now).wait(now), Some(7 * S));
         limits.stall = None;

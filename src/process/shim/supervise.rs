@@ -12,10 +12,10 @@ use super::Ended;
 use super::agent::Agent;
 use super::course::{Course, Limits, Order};
 use super::log::{CappedLog, Lines};
-use crate::process::LaunchSpec;
 use crate::process::stat::Stat;
 use crate::process::sys::{self, Ending, Reaped};
 use crate::process::tree;
+use crate::process::{LaunchSpec, RunLease};
 
 const READ_BYTES: usize = 64 * 1024;
 /// A pipe holds no more than this unless root enlarged it; more than it is never waiting when all writers are dead.
@@ -36,6 +36,7 @@ pub struct Supervision {
     signals: File,
     log: CappedLog,
     course: Course,
+    lease: Option<RunLease>,
     ending: Option<Ending>,
     childless: bool,
     leftovers: BTreeSet<i32>,
@@ -54,6 +55,7 @@ impl Supervision {
             signals,
             log,
             course: Course::new(Limits::from(spec), Instant::now()),
+            lease: spec.lease.clone(),
             ending: None,
             childless: false,
             leftovers: BTreeSet::new(),
@@ -64,6 +66,7 @@ impl Supervision {
     /// Returns when the program and all that descended from it are dead.
     pub fn run(mut self) -> io::Result<Ended> {
         loop {
+            self.look_at_lease();
             match self.course.next(Instant::now(), self.childless) {
                 Order::Wait => {}
                 Order::Terminate => self.signal_tree(|_, members| tree::terminate(members)),
@@ -81,6 +84,14 @@ impl Supervision {
             leftover_processes: u32::try_from(self.leftovers.len()).unwrap_or(u32::MAX),
             kept: self.log.finish(),
         })
+    }
+
+    /// Read only when it would have expired: nothing wakes a run whose service lives.
+    fn look_at_lease(&mut self) {
+        let now = Instant::now();
+        if let Some(lease) = self.lease.as_ref().filter(|_| self.course.is_lease_due(now)) {
+            self.course.leased(now + lease.left());
+        }
     }
 
     fn wait_and_take(&mut self, at_most: Option<Duration>) -> io::Result<()> {

@@ -8,7 +8,7 @@ use super::{JobRow, Live, Queued, Running};
 use crate::domain::id::{JobId, TaskId};
 use crate::domain::job::{Job, JobStatus};
 use crate::domain::time::Timestamp;
-use crate::schema::jobs;
+use crate::schema::{instances, jobs};
 use crate::store::decode::{maybe, rows};
 use crate::store::{Conn, Listing, StoreError};
 
@@ -59,6 +59,27 @@ pub fn running(conn: &mut Conn, after: Option<JobId>, limit: usize) -> Result<Li
     Ok(Listing::of(on!(conn, c => jobs::table
         .filter(Running)
         .filter(jobs::id.gt(after.map_or(0, |id| id.0)))
+        .order(jobs::id)
+        .limit(rows(limit))
+        .select(JobRow::as_select())
+        .load(c))?))
+}
+
+/// A page of the running jobs of instances that were not heard since `before`, by id, after the last one seen.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn of_silent(
+    conn: &mut Conn,
+    before: Timestamp,
+    after: JobId,
+    limit: usize,
+) -> Result<Listing<Job>, StoreError> {
+    Ok(Listing::of(on!(conn, c => jobs::table
+        .inner_join(instances::table.on(jobs::instance.eq(instances::id.nullable())))
+        .filter(Running)
+        .filter(jobs::id.gt(after.0))
+        .filter(instances::heartbeat_at.lt(before.0))
         .order(jobs::id)
         .limit(rows(limit))
         .select(JobRow::as_select())

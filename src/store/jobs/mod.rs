@@ -7,8 +7,12 @@ mod operate;
 
 pub use claim::{ClaimRequest, claim_next, held};
 pub use end::{clear_dead_looks, end, look_dead};
-pub use list::{JobCounts, by_id, counts, live_of_task, next_available_at, of_task, queued, recent, running};
-pub use operate::{Retried, cancel, cancel_live, holds, reprioritise, retry, wake, wake_reserved};
+pub use list::{
+    JobCounts, by_id, counts, live_of_task, next_available_at, of_silent, of_task, queued, recent, running,
+};
+pub use operate::{
+    Retried, adopt, cancel, cancel_live, holds, is_of, reprioritise, retry, wake, wake_reserved,
+};
 
 use diesel::prelude::*;
 

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::{Enqueued, JobRow, NewJob, Queued, Running, by_id, enqueue, live_of_task};
-use crate::domain::id::{JobId, ProjectId, TaskId};
+use crate::domain::id::{InstanceId, JobId, NodeName, ProjectId, TaskId};
 use crate::domain::job::{Claim, Job, JobKind, JobStatus};
 use crate::domain::time::Timestamp;
 use crate::schema::jobs;
@@ -158,6 +158,42 @@ pub fn wake_reserved(
         .filter(jobs::error.like(format!("%{waits_for}%")))
         .set(jobs::available_at.eq(now.0))
         .execute(c))?)
+}
+
+/// Makes running jobs of a machine those of its present instance; answers how many were of another.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn adopt(conn: &mut Conn, node: &NodeName, instance: &InstanceId) -> Result<usize, StoreError> {
+    Ok(on!(conn, c => diesel::update(jobs::table)
+        .filter(Running)
+        .filter(jobs::node.eq(node.as_str()))
+        .filter(jobs::instance.is_null().or(jobs::instance.ne(instance.as_str())))
+        .set(jobs::instance.eq(instance.as_str()))
+        .execute(c))?)
+}
+
+/// Whether a claim is the current one and still that instance's. If so nobody else changes that until this transaction
+/// ends.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn is_of(conn: &mut Conn, claim: Claim, instance: &InstanceId) -> Result<bool, StoreError> {
+    macro_rules! query {
+        () => {
+            jobs::table
+                .find(claim.job.0)
+                .filter(jobs::claim_epoch.eq(claim.epoch.0))
+                .filter(jobs::instance.eq(instance.as_str()))
+                .filter(Running)
+                .select(jobs::id)
+        };
+    }
+    let found: Option<i64> = match conn {
+        Conn::Sqlite(c) => query!().first(c).optional()?,
+        Conn::Pg(c) => query!().for_update().first(c).optional()?,
+    };
+    Ok(found.is_some())
 }
 
 /// True while the job runs under this claim: asked right before a deed.
