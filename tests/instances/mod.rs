@@ -149,17 +149,20 @@ fn a_service_that_the_database_does_not_hear_ends_its_agents_and_spends_no_attem
 }
 
 #[test]
-fn an_agent_outlives_a_service_that_is_back_in_time() {
+fn an_agent_outlives_a_service_that_is_back_in_time_and_nobody_takes_it() {
     let Some(database) = Postgres::fresh() else { return };
     let (repo, room) = (Repo::new(), tempfile::tempdir().unwrap());
+    // The other one is on duty, and has no project to work for.
+    let other = setup("b", &database, &repo, "exit 1").without_projects().start();
+    assert!(other.log().contains("on duty"), "{}", other.log());
     let mut service = setup("a", &database, &repo, &watchful(room.path())).start();
     let id = service.add("One");
     let (pid, _) = service.wait_here(&id);
     service.kill9();
     service.start();
-    // Longer than the lease would have held without its renewal.
+    // Longer than the lease would have held without its renewal, and than others would have waited.
     let heard = |s: &TestService| fs::read_to_string(s.data().join("run-lease.json")).unwrap();
-    for _ in 0..=TTL_S / 2 {
+    for _ in 0..=TTL_S {
         let before = heard(&service);
         wait_until("the lease is renewed", || heard(&service) != before);
     }

@@ -81,6 +81,12 @@ impl Setup {
         self
     }
 
+    /// Leaves the projects to others.
+    pub fn without_projects(mut self) -> Self {
+        self.projects.clear();
+        self
+    }
+
     /// Writes it all into a temporary home without starting it.
     pub fn prepare(self) -> TestService {
         let service = TestService::new(self.env);
