@@ -1,6 +1,8 @@
 //! One connection, whichever the backend. Transactions are opened and closed here, never by table functions.
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::error::StoreError;
@@ -115,10 +117,7 @@ impl Conn {
     pub(super) fn serialize_on(&mut self, key: Serial) -> QueryResult<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
-            Self::Pg(c) => diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
-                .bind::<diesel::sql_types::BigInt, _>(key as i64)
-                .execute(c)
-                .map(|_| ()),
+            Self::Pg(c) => Lock(key).execute(c).map(drop),
         }
     }
 }
@@ -134,4 +133,27 @@ pub(super) enum Serial {
     PullRequest = 0x0063_0003,
     /// Migrating.
     Migration = 0x0063_0004,
+    /// Looking which paths are being changed, then claiming a job that changes some.
+    Paths = 0x0063_0005,
+}
+
+/// Takes the lock until the transaction ends. A statement of its own, because a query of plain text is prepared anew
+/// each time.
+struct Lock(Serial);
+
+impl QueryId for Lock {
+    type QueryId = Self;
+    // The key is part of the text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<C> RunQueryDsl<C> for Lock {}
+
+impl QueryFragment<Pg> for Lock {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT pg_advisory_xact_lock(");
+        out.push_sql(&(self.0 as i64).to_string());
+        out.push_sql(")");
+        Ok(())
+    }
 }

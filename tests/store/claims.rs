@@ -170,3 +170,88 @@ on_both! {
         assert_eq!(bed.write(|c| jobs::counts(c, NOW)).running, 100);
     }
 }
+
+/// Everybody claims at once, far from the limit and up to it.
+#[test]
+fn claimers_side_by_side_use_a_limit_up_and_never_exceed_it() {
+    let Some(bed) = Bed::postgres() else { return };
+    bed.task("T-0");
+    bed.sql(
+        "INSERT INTO tasks (project_id, work_item_id, tracker, external_id, title, description, branch, stage, status, \
+         stage_entered_at, created_at, updated_at) SELECT project_id, 'S-' || i, 'local', 's/' || i, 'x', 'x', 'x', \
+         'development', 'active', 1, 1, 1 FROM tasks, generate_series(1, 2700) i",
+    );
+    bed.sql(
+        "INSERT INTO jobs (task_id, project_id, kind, role, stage, visit, task_version, status, available_at, \
+         max_attempts, max_transient_attempts, created_at) SELECT id, project_id, 'agent', 'developer', 'development', \
+         1, 1, 'queued', 1, 2, 5, 1 FROM tasks WHERE work_item_id LIKE 'S-%'",
+    );
+    // Room for some hundred side by side, then alone to the last one.
+    let wide = ClaimRequest {
+        limit: 64,
+        max_concurrency: 2600,
+        ..request()
+    };
+    let claimed: Vec<JobId> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut mine = Vec::new();
+                    loop {
+                        let got = ids(&bed.claim(wide.clone()));
+                        if got.is_empty() {
+                            return mine;
+                        }
+                        mine.extend(got);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    let distinct: BTreeSet<JobId> = claimed.iter().copied().collect();
+    assert_eq!(claimed.len(), distinct.len(), "a job was claimed twice");
+    assert_eq!(claimed.len(), 2600, "as many as may run, no more and no fewer");
+}
+
+#[test]
+fn claimers_side_by_side_keep_tasks_apart_that_touch_the_same_paths() {
+    let Some(bed) = Bed::postgres() else { return };
+    for n in 0..24 {
+        bed.job(&modifying(&bed, &format!("T-{n}"), "src/cart"));
+    }
+    let wide = ClaimRequest {
+        limit: 1,
+        max_concurrency: 10_000,
+        ..request()
+    };
+    let claimed: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| bed.claim(wide.clone()).len()))
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    assert_eq!(claimed, 1);
+}
+
+#[test]
+fn a_claimer_far_from_the_limit_does_not_wait_for_another_one() {
+    let Some(bed) = Bed::postgres() else { return };
+    for n in 0..2 {
+        bed.job(&bed.task(&format!("T-{n}")));
+    }
+    let wide = ClaimRequest {
+        limit: 1,
+        max_concurrency: 10_000,
+        ..request()
+    };
+    let (one, other) = (wide.clone(), bed.store.clone());
+    // The second claims and commits while the first has claimed and not committed.
+    let (first, second) = bed.write(move |c| {
+        let first = jobs::claim_next(c, &one)?.rows;
+        let second = std::thread::spawn(move || other.write_blocking(move |c| jobs::claim_next(c, &wide)));
+        Ok((ids(&first), ids(&second.join().unwrap()?.rows)))
+    });
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_ne!(first, second);
+}

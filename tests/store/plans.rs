@@ -180,14 +180,13 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     claim: SCAN jobs USING INDEX jobs_running
     claim: SEARCH jobs USING INDEX jobs_claimable (priority<?)
     claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
-    claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?)
-    claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?) LEFT-JOIN
     claim: SCAN tasks USING INDEX tasks_unfinished
     claim: SEARCH runs USING COVERING INDEX runs_by_task (task_id=?)
+    claim: SCAN jobs USING INDEX jobs_running
     claim: SEARCH jobs USING INDEX jobs_reserved (priority<?)
     claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
-    claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?)
-    claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?) LEFT-JOIN
     claim: SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
     wake-up: SEARCH jobs USING INDEX jobs_claimable
     running: SEARCH jobs USING INDEX jobs_running (id>?)

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
+use super::admission::{Admission, SHARE, admit};
+use super::take::take;
 use super::{JobRow, Queued, QueuedReserved, Running};
 use crate::domain::claim::{Busy, Candidate, Eligibility, Held, Slots, eligible};
 use crate::domain::id::{InstanceId, JobId, NodeName, ProjectId, TaskId};
-use crate::domain::job::{Job, JobKind, JobStatus};
+use crate::domain::job::{Job, JobKind};
 use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
 use crate::schema::{jobs, runs, task_dependencies, tasks};
@@ -17,7 +19,8 @@ use crate::store::decode::{Row, rows};
 use crate::store::tasks::{Unfinished, cell};
 use crate::store::{Conn, Listing, StoreError};
 
-/// Candidates looked at in one go, at least and at most. Held ones are passed over page by page.
+/// Candidates looked at in one go, at least and at most, where the first ones did not suffice: held ones are passed
+/// over page by page.
 const PAGE: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// Who claims, and within which limits.
@@ -49,16 +52,27 @@ pub struct ClaimRequest {
 /// # Errors
 /// See [`StoreError`].
 pub fn claim_next(conn: &mut Conn, request: &ClaimRequest) -> Result<Listing<Job>, StoreError> {
-    conn.serialize_on(Serial::Claim)?;
-    let mut search = Search::begin(conn, request)?;
-    search.walk(conn, JobKind::Agent)?;
-    search.walk(conn, JobKind::DeployFinalizer)?;
+    let admission = admit(conn, request)?;
+    let mut search = Search::begin(conn, request, Look::AndClaim)?;
+    let agents = search.running.iter().filter(|r| !r.reserved).count();
+    if !admission.holds(agents, request.max_concurrency) {
+        // Rare: while this one waited for its turn, others claimed more than a thousand jobs.
+        return Err(StoreError::Locked {
+            place: "the queue".to_owned(),
+        });
+    }
+    match admission {
+        Admission::Alone => {
+            search.walk(conn, JobKind::Agent, request.limit)?;
+            search.walk(conn, JobKind::DeployFinalizer, request.limit)?;
+        }
+        Admission::SideBySide => search.walk(conn, JobKind::Agent, request.limit.min(SHARE))?,
+    }
     search.claim(conn)
 }
 
 /// A running job as the limits see it.
 struct RunningJob {
-    task: TaskId,
     project: ProjectId,
     reserved: bool,
 }
@@ -72,6 +86,7 @@ struct Found {
 /// One search for jobs to claim.
 struct Search<'a> {
     request: &'a ClaimRequest,
+    look: Look,
     slots: Slots,
     running: Vec<RunningJob>,
     /// The slots know of the tasks that change paths.
@@ -81,15 +96,14 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn begin(conn: &mut Conn, request: &'a ClaimRequest) -> Result<Self, StoreError> {
-        let found: Vec<(i64, i64, String)> = on!(conn, c => jobs::table
+    fn begin(conn: &mut Conn, request: &'a ClaimRequest, look: Look) -> Result<Self, StoreError> {
+        let found: Vec<(i64, String)> = on!(conn, c => jobs::table
             .filter(Running)
-            .select((jobs::task_id, jobs::project_id, jobs::kind))
+            .select((jobs::project_id, jobs::kind))
             .load(c))?;
         let running: Vec<RunningJob> = found
             .into_iter()
-            .map(|(task, project, kind)| RunningJob {
-                task: TaskId(task),
+            .map(|(project, kind)| RunningJob {
                 project: ProjectId(project),
                 // A kind that cannot be read takes a slot: rather one too few than one too many.
                 reserved: JobKind::parse(&kind).is_some_and(JobKind::is_reserved),
@@ -104,6 +118,7 @@ impl<'a> Search<'a> {
         };
         Ok(Self {
             request,
+            look,
             slots,
             running,
             knows_busy: false,
@@ -113,12 +128,14 @@ impl<'a> Search<'a> {
     }
 
     /// Looks through the queued jobs of a kind (any reserved kind stands for all), best first.
-    fn walk(&mut self, conn: &mut Conn, kind: JobKind) -> Result<(), StoreError> {
+    fn walk(&mut self, conn: &mut Conn, kind: JobKind, mut wanted: usize) -> Result<(), StoreError> {
         let mut after = TOP;
-        let mut wanted = self.request.limit;
+        // At first no more than is wanted: what this one looks at, others must pass over.
+        let mut least = 1;
         while wanted > 0 && !self.slots.exhausted(kind) {
-            let size = wanted.clamp(*PAGE.start(), *PAGE.end());
-            let page = page(conn, kind, self.request.now, after, size, Look::AndClaim)?;
+            let size = wanted.clamp(least, *PAGE.end());
+            least = *PAGE.start();
+            let page = page(conn, kind, self.request.now, after, size, self.look)?;
             let last = page.last().map(|row| (row.priority, row.id));
             let full = page.len() == size;
             for (found, candidate) in self.candidates(conn, page)? {
@@ -143,8 +160,7 @@ impl<'a> Search<'a> {
         page: Vec<JobRow>,
     ) -> Result<Vec<(Found, Candidate)>, StoreError> {
         let ids: Vec<i64> = page.iter().map(|row| row.task_id).collect();
-        let paths = paths(conn, &ids)?;
-        let mut waits = waits(conn, &ids)?;
+        let (paths, mut waits) = about(conn, &ids)?;
         let mut candidates = Vec::with_capacity(page.len());
         for row in page {
             let found = Found {
@@ -203,6 +219,9 @@ impl<'a> Search<'a> {
     /// Makes known to the slots which tasks change paths and have begun or run. Asked for once, and only if a
     /// candidate changes paths. By status alone: an index by project would lead through all finished tasks.
     fn learn_busy(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
+        if self.look == Look::AndClaim {
+            conn.serialize_on(Serial::Paths)?;
+        }
         let found: Vec<(i64, i64, String, String)> = on!(conn, c => tasks::table
             .filter(Unfinished)
             .filter(tasks::modifies.ne("[]"))
@@ -215,7 +234,12 @@ impl<'a> Search<'a> {
             .distinct()
             .load(c))?;
         let begun: BTreeSet<i64> = begun.into_iter().collect();
-        let running: BTreeSet<i64> = self.running.iter().map(|r| r.task.0).collect();
+        // Looked at anew: since the others were counted, one that changes paths may have been claimed beside us.
+        let running: Vec<i64> = on!(conn, c => jobs::table
+            .filter(Running)
+            .select(jobs::task_id)
+            .load(c))?;
+        let running: BTreeSet<i64> = running.into_iter().collect();
         for (id, project, status, modifies) in found {
             let moving = matches!(
                 TaskStatus::parse(&status),
@@ -252,21 +276,7 @@ impl<'a> Search<'a> {
             });
         }
         let ids: Vec<i64> = self.found.iter().map(|f| f.id).collect();
-        let request = self.request;
-        let mut claimed: Vec<JobRow> = on!(conn, c => diesel::update(jobs::table)
-            .filter(jobs::id.eq_any(&ids))
-            .filter(Queued)
-            .set((
-                jobs::status.eq(JobStatus::Running.as_str()),
-                jobs::attempts.eq(jobs::attempts + 1),
-                jobs::claim_epoch.eq(jobs::claim_epoch + 1),
-                jobs::node.eq(request.node.as_str()),
-                jobs::instance.eq(request.instance.as_str()),
-                jobs::claimed_at.eq(request.now.0),
-                jobs::dead_looks.eq(0),
-            ))
-            .returning(JobRow::as_returning())
-            .load(c))?;
+        let mut claimed = take(conn, self.request, ids)?;
         claimed.sort_by_key(|row| (std::cmp::Reverse(row.priority), row.id));
         let mut listing = Listing::of(claimed);
         listing.broken.extend(broken);
@@ -284,8 +294,8 @@ pub fn held(
     request: &ClaimRequest,
     window: usize,
 ) -> Result<Vec<(JobId, Held)>, StoreError> {
-    let mut search = Search::begin(conn, request)?;
-    let page = page(conn, JobKind::Agent, request.now, TOP, window, Look::Only)?;
+    let mut search = Search::begin(conn, request, Look::Only)?;
+    let page = page(conn, JobKind::Agent, request.now, TOP, window, search.look)?;
     let mut found = Vec::new();
     for (job, candidate) in search.candidates(conn, page)? {
         match eligible(&candidate, &search.slots) {
@@ -342,27 +352,40 @@ fn page(
     })
 }
 
-/// The path lists of tasks that have one, as stored.
-fn paths(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
-    let found: Vec<(i64, String)> = on!(conn, c => tasks::table
-        .filter(tasks::id.eq_any(tasks_of_page))
-        .filter(tasks::modifies.ne("[]"))
-        .select((tasks::id, tasks::modifies))
-        .load(c))?;
-    Ok(found.into_iter().collect())
-}
+/// Path lists as stored, and tasks that are waited for.
+type About = (BTreeMap<i64, String>, BTreeMap<i64, Vec<TaskId>>);
 
-/// For tasks that depend on others: those that are not over. A person let it go on without one that was cancelled.
-fn waits(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<BTreeMap<i64, Vec<TaskId>>, StoreError> {
-    let found: Vec<(i64, i64)> = on!(conn, c => task_dependencies::table
-        .inner_join(tasks::table.on(tasks::id.eq(task_dependencies::depends_on)))
-        .filter(task_dependencies::task_id.eq_any(tasks_of_page))
-        .filter(Unfinished)
-        .select((task_dependencies::task_id, task_dependencies::depends_on))
+/// Of the tasks of a page: the path lists of those that have one; and for those that depend on others the ones that
+/// are not over. A person let it go on without one that was cancelled.
+fn about(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<About, StoreError> {
+    let found: Vec<(i64, String, Option<i64>)> = on!(conn, c => tasks::table
+        .left_join(task_dependencies::table.on(task_dependencies::task_id.eq(tasks::id)))
+        .filter(tasks::id.eq_any(tasks_of_page))
+        .filter(tasks::modifies.ne("[]").or(task_dependencies::depends_on.is_not_null()))
+        .select((tasks::id, tasks::modifies, task_dependencies::depends_on.nullable()))
         .load(c))?;
-    let mut waits: BTreeMap<i64, Vec<TaskId>> = BTreeMap::new();
-    for (task, depends_on) in found {
-        waits.entry(task).or_default().push(TaskId(depends_on));
+    let mut paths = BTreeMap::new();
+    let mut depends = Vec::new();
+    for (task, modifies, depends_on) in found {
+        depends.extend(depends_on.map(|on| (task, on)));
+        if modifies != "[]" {
+            paths.insert(task, modifies);
+        }
     }
-    Ok(waits)
+    let mut waits: BTreeMap<i64, Vec<TaskId>> = BTreeMap::new();
+    if depends.is_empty() {
+        return Ok((paths, waits));
+    }
+    let waited_for: BTreeSet<i64> = depends.iter().map(|(_, on)| *on).collect();
+    let unfinished: Vec<i64> = on!(conn, c => tasks::table
+        .filter(tasks::id.eq_any(&waited_for))
+        .filter(Unfinished)
+        .select(tasks::id)
+        .load(c))?;
+    for (task, on) in depends {
+        if unfinished.contains(&on) {
+            waits.entry(task).or_default().push(TaskId(on));
+        }
+    }
+    Ok((paths, waits))
 }

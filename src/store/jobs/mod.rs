@@ -1,9 +1,11 @@
 //! Jobs: the durable queue. The only place that ends a claimed job is [`end`].
 
+mod admission;
 mod claim;
 mod end;
 mod list;
 mod operate;
+mod take;
 
 pub use claim::{ClaimRequest, claim_next, held};
 pub use end::{clear_dead_looks, end, look_dead};
