@@ -8,7 +8,8 @@ use slog_scope::{error, info, warn};
 
 use crate::domain::job::Job;
 use crate::engine::queue::{self, Claimed};
-use crate::engine::{recover, run};
+use crate::engine::{EngineError, recover, run};
+use crate::store::Retry;
 
 use super::AddressBook;
 use super::monitor;
@@ -62,13 +63,25 @@ impl QueueActor {
             actor.claiming = false;
             match claimed {
                 Ok(claimed) => actor.begin(claimed, ctx),
-                // The next message or tick tries again.
-                Err(e) => warn!("claiming failed: {}", e),
+                Err(e) => {
+                    warn!("claiming failed: {}", e);
+                    actor.again_after(&e, ctx);
+                }
             }
             if actor.again {
                 actor.claim(ctx);
             }
         }));
+    }
+
+    /// Looks anew when the database may be back. At what runs too: a claim whose answer was lost may have been kept.
+    fn again_after(&mut self, failed: &EngineError, ctx: &mut Context<Self>) {
+        if let Retry::After(pause) = failed.retry() {
+            let again = ctx.run_later(pause, |actor, ctx| actor.adopt(ctx));
+            if let Some(earlier) = self.timer.replace(again) {
+                ctx.cancel_future(earlier);
+            }
+        }
     }
 
     fn begin(&mut self, claimed: Claimed, ctx: &mut Context<Self>) {
@@ -120,7 +133,10 @@ impl QueueActor {
                         .filter(|j| actor.book.monitor_of(run::claim_of(j)).is_none())
                         .for_each(|j| actor.watch(j));
                 }
-                Err(e) => warn!("looking for running jobs failed: {}", e),
+                Err(e) => {
+                    warn!("looking for running jobs failed: {}", e);
+                    actor.again_after(&e, ctx);
+                }
             }
             actor.claim(ctx);
             actor.sweep(ctx);

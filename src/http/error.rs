@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::engine::EngineError;
-use crate::store::Retry;
+use crate::store::{Retry, StoreError};
 
 /// A refusal as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,8 +107,12 @@ impl From<EngineError> for Problem {
     fn from(e: EngineError) -> Self {
         if let (EngineError::Store(_), Retry::After(_)) = (&e, e.retry()) {
             slog_scope::warn!("request refused"; "cause" => chain(&e));
-            let what = "the database does not take this now (the service's log says why): nothing was changed, try \
-                        again in a moment";
+            let what = if matches!(e, EngineError::Store(StoreError::Unknown { .. })) {
+                "the database was lost before it answered: this was done or it was not; look before you try again"
+            } else {
+                "the database does not take this now (the service's log says why): nothing was changed, try again in a \
+                 moment"
+            };
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, what);
         }
         let status = match e {

@@ -126,6 +126,14 @@ pub enum StoreError {
         /// Why.
         why: String,
     },
+    /// The connection was lost while the transaction was being committed: only the database knows how it ended.
+    #[error(
+        "the connection was lost during a commit ({why}): it was kept or it was not; look before doing it again"
+    )]
+    Unknown {
+        /// Why.
+        why: String,
+    },
     /// A row that cannot be read.
     #[error("{table} {id} cannot be read: {why}; correct or remove that row")]
     Broken {
@@ -153,13 +161,26 @@ pub enum StoreError {
 /// Used where the file or server is not known at the point of failure.
 const SOMEWHERE: &str = "the database";
 
+/// What libpq and a server that stops or starts say of a connection that is gone.
+const LOST: [&str; 8] = [
+    "onnection",
+    "the database system is",
+    "could not receive data",
+    "could not send data",
+    "SSL SYSCALL",
+    "SSL error",
+    "Broken pipe",
+    "EOF detected",
+];
+
 impl StoreError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Saturated | Self::NotCommitted { .. } => Retry::After(Duration::from_millis(200)),
             Self::Locked { .. } => Retry::After(Duration::from_secs(1)),
-            Self::Unreachable { .. } => Retry::After(Duration::from_secs(5)),
+            // What the service does by itself it does again from what is recorded, under the same guards.
+            Self::Unreachable { .. } | Self::Unknown { .. } => Retry::After(Duration::from_secs(5)),
             Self::DiskFull { .. } | Self::Disk { .. } => Retry::After(Duration::from_secs(60)),
             Self::Address { .. }
             | Self::Folder { .. }
@@ -194,6 +215,14 @@ impl StoreError {
         self
     }
 
+    /// What a failed commit means. A server that refuses says so; one that is gone may have committed before.
+    pub(super) fn of_commit(error: DieselError) -> Self {
+        match Self::from(error) {
+            Self::Unreachable { why, .. } => Self::Unknown { why },
+            known => known,
+        }
+    }
+
     /// SQLite and libpq tell these apart by their words only.
     fn from_words(words: &str) -> Self {
         let place = SOMEWHERE.to_owned();
@@ -212,7 +241,7 @@ impl StoreError {
             Self::Disk { place, why }
         } else if says("readonly database") || says("read-only") {
             Self::NotWritable { place, why }
-        } else if says("unable to open") || says("connection") {
+        } else if says("unable to open") || LOST.iter().any(|part| says(part)) {
             Self::Unreachable { place, why }
         } else {
             Self::Database { why }
@@ -239,6 +268,12 @@ impl From<DieselError> for StoreError {
                 },
                 // Diesel's enumeration may grow; the words decide.
                 _ => Self::from_words(info.message()),
+            },
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
+            // So Diesel calls a connection that broke inside a transaction.
+            DieselError::BrokenTransactionManager => Self::Unreachable {
+                place: SOMEWHERE.to_owned(),
+                why: "the connection broke".to_owned(),
             },
             other => Self::from_words(&other.to_string()),
         }
@@ -279,6 +314,37 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_server_that_stops_or_starts_is_waited_for() {
+        let words = [
+            "FATAL: terminating connection due to administrator command",
+            "server closed the connection unexpectedly",
+            "could not receive data from server: Connection reset by peer",
+            "FATAL:  the database system is starting up",
+            "no connection to the server",
+            "SSL SYSCALL error: EOF detected",
+        ];
+        for words in words {
+            let error = StoreError::from_words(words);
+            assert!(
+                matches!(error, StoreError::Unreachable { .. }),
+                "{words}: {error}"
+            );
+        }
+        let broken = StoreError::from(DieselError::BrokenTransactionManager);
+        assert_ne!(broken.retry(), Retry::Never, "{broken}");
+    }
+
+    #[test]
+    fn a_commit_without_an_answer_is_neither_kept_nor_not() {
+        let lost =
+            |kind| DieselError::DatabaseError(kind, Box::new("server closed the connection".to_owned()));
+        let unknown = StoreError::of_commit(lost(DatabaseErrorKind::ClosedConnection));
+        assert!(matches!(unknown, StoreError::Unknown { .. }), "{unknown}");
+        let refused = StoreError::of_commit(lost(DatabaseErrorKind::CheckViolation));
+        assert!(matches!(refused, StoreError::Constraint { .. }), "{refused}");
     }
 
     #[test]

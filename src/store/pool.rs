@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use diesel::r2d2::{ManageConnection, Pool};
+use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
 use super::place::Place;
-use super::transaction::attempt;
+use super::transaction::finish;
 
 /// Makes and checks connections.
 #[derive(Clone, Debug)]
@@ -46,7 +46,8 @@ impl Connected {
         let pool = Pool::builder()
             .max_size(size)
             .min_idle(Some(0))
-            .test_on_check_out(matches!(place, Place::Postgres(_)))
+            // The begin of a transaction is the test: see `begun`.
+            .test_on_check_out(false)
             .connection_timeout(Duration::from_secs(5))
             .build_unchecked(Connections {
                 place: place.clone(),
@@ -64,13 +65,26 @@ impl Connected {
         E: From<StoreError>,
         F: FnOnce(&mut Conn) -> Result<T, E>,
     {
-        let mut conn = self.pool.get().map_err(|e| {
-            E::from(StoreError::Unreachable {
-                place: self.place.to_string(),
-                why: e.to_string(),
-            })
-        })?;
-        attempt(&mut conn, command).result
+        let mut conn = self.begun()?;
+        finish(&mut conn, 0, command).result
+    }
+
+    /// A connection with an open transaction. Connections that were lost while they lay in the pool (the server was
+    /// restarted) are found out and given up here, before anything was asked of them.
+    fn begun(&self) -> Result<PooledConnection<Connections>, StoreError> {
+        let unreachable = |why: String| StoreError::Unreachable {
+            place: self.place.to_string(),
+            why,
+        };
+        let mut stale = self.pool.max_size();
+        loop {
+            let mut conn = self.pool.get().map_err(|e| unreachable(e.to_string()))?;
+            match conn.begin() {
+                Ok(()) => return Ok(conn),
+                Err(_) if stale > 0 && conn.depth().is_none() => stale -= 1,
+                Err(error) => return Err(StoreError::from(error).at(&self.place.to_string())),
+            }
+        }
     }
 
     /// All connections are at work and no more may be made.

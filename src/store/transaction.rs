@@ -20,16 +20,21 @@ where
     E: From<StoreError>,
     F: FnOnce(&mut Conn) -> Result<T, E>,
 {
-    let failed = |error: StoreError| Attempt {
-        result: Err(E::from(error)),
-        lost: true,
-    };
     let Some(outside) = conn.depth() else {
         return failed(StoreError::Closed);
     };
-    if let Err(error) = conn.begin() {
-        return failed(error.into());
+    match conn.begin() {
+        Ok(()) => finish(conn, outside, command),
+        Err(error) => failed(error.into()),
     }
+}
+
+/// Runs a command in the transaction that was just begun, and ends it. `outside` were open before that.
+pub(super) fn finish<T, E, F>(conn: &mut Conn, outside: u32, command: F) -> Attempt<T, E>
+where
+    E: From<StoreError>,
+    F: FnOnce(&mut Conn) -> Result<T, E>,
+{
     let error = match catch_unwind(AssertUnwindSafe(|| command(conn))) {
         Ok(Ok(value)) => {
             return match conn.commit() {
@@ -37,7 +42,7 @@ where
                     result: Ok(value),
                     lost: false,
                 },
-                Err(error) => failed(error.into()),
+                Err(error) => failed(StoreError::of_commit(error)),
             };
         }
         Ok(Err(error)) => error,
@@ -46,6 +51,13 @@ where
     Attempt {
         result: Err(error),
         lost: conn.roll_back_to(outside).is_err(),
+    }
+}
+
+fn failed<T, E: From<StoreError>>(error: StoreError) -> Attempt<T, E> {
+    Attempt {
+        result: Err(E::from(error)),
+        lost: true,
     }
 }
 
