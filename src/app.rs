@@ -103,6 +103,8 @@ async fn run(
         within: settings.supervisor.window,
     };
     book.start(intensity)?;
+    let told = engine.clone();
+    let _listener = store.listen(move || told.committed())?;
     handles.into_values().for_each(open_ahead);
     info!("listening on http://{}", address; "instance" => instance.as_str(), "version" => env!("CARGO_PKG_VERSION"));
 

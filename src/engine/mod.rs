@@ -239,8 +239,8 @@ impl Engine {
         let _ = self.parts.hints.send(hint);
     }
 
-    /// Tells everybody after a commit.
-    fn committed(&self) {
+    /// Something was committed, here or by another service on the same database: whoever waits looks again.
+    pub fn committed(&self) {
         self.changed.send_modify(|n| *n += 1);
         self.hint(Hint::Jobs);
         self.hint(Hint::Outbox);

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::decode::rows;
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, news};
 use crate::domain::id::{StageName, TaskId};
 use crate::domain::time::Timestamp;
 use crate::schema::events;
@@ -66,7 +66,7 @@ pub fn push(conn: &mut Conn, new: NewEvent<'_>, now: Timestamp) -> Result<(), St
             events::text.eq(new.text),
         ))
         .execute(c))?;
-    Ok(())
+    news::tell(conn)
 }
 
 /// What happened after that row, oldest first.

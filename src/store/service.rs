@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
 use super::migrations;
+use super::news::{self, Listener};
 use super::open::{check_header, check_use, lock_file, prepare};
 use super::place::Place;
 use super::pool::Connected;
@@ -212,6 +213,19 @@ impl Store {
         F: FnOnce(&mut Conn) -> Result<T, E>,
     {
         self.inner.pool.run(f)
+    }
+
+    /// Calls `heard` whenever something was committed that another service may wait for, by this service or another
+    /// one, and whenever something may have been missed; from a thread of its own, until the listener is dropped. Not
+    /// on SQLite, which has one service: there it is none.
+    ///
+    /// # Errors
+    /// When the thread cannot be started. A server that does not answer is tried again and again.
+    pub fn listen(&self, heard: impl Fn() + Send + 'static) -> Result<Option<Listener>, StoreError> {
+        match &self.inner.place {
+            Place::Sqlite(_) => Ok(None),
+            place @ Place::Postgres(_) => news::listen(place.clone(), heard).map(Some),
+        }
     }
 
     /// Takes no more writes, finishes those that wait, and checkpoints.

@@ -8,6 +8,7 @@ mod support;
 mod claims;
 mod jobs;
 mod leases;
+mod news;
 mod notices;
 mod opening;
 mod plans;

@@ -13,7 +13,7 @@ use crate::domain::job::{Claim, Job, JobEnd, JobStatus};
 use crate::domain::time::Timestamp;
 use crate::schema::jobs;
 use crate::store::decode::guarded;
-use crate::store::{Conn, Guarded, StoreError};
+use crate::store::{Conn, Guarded, StoreError, news};
 
 /// The columns of a [`JobRow`], the same on both backends.
 type JobColumns = <JobRow as Selectable<Sqlite>>::SelectExpression;
@@ -143,7 +143,11 @@ where
 /// See [`StoreError`].
 pub fn end(conn: &mut Conn, claim: Claim, how: &JobEnd, now: Timestamp) -> Result<Guarded<Job>, StoreError> {
     let statement = EndJob::new(claim, how, now);
+    let again = statement.available_at.is_some();
     let row: Option<JobRow> = on!(conn, c => statement.get_result(c).optional())?;
+    if row.is_some() && again {
+        news::tell(conn)?;
+    }
     guarded(row)
 }
 

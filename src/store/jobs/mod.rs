@@ -19,7 +19,7 @@ pub use operate::{
 use diesel::prelude::*;
 
 use super::decode::{Cell, Row};
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, news};
 use crate::domain::id::{
     ClaimEpoch, InstanceId, JobId, NodeName, ProjectId, StageName, TaskId, TaskVersion, Visit,
 };
@@ -166,6 +166,7 @@ pub fn enqueue(conn: &mut Conn, new: &NewJob, now: Timestamp) -> Result<Enqueued
     // The live job that was in the way can end before it is read (PostgreSQL): then there is room.
     for _ in 0..3 {
         if let Some(row) = try_insert(conn, new, now)? {
+            news::tell(conn)?;
             return row.decode().map(Enqueued::New);
         }
         if let Some(job) = live_of_task(conn, new.task_id)? {

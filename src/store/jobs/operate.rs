@@ -8,7 +8,7 @@ use crate::domain::job::{Claim, Job, JobKind, JobStatus};
 use crate::domain::time::Timestamp;
 use crate::schema::jobs;
 use crate::store::decode::guarded;
-use crate::store::{Conn, Guarded, StoreError, tasks};
+use crate::store::{Conn, Guarded, StoreError, news, tasks};
 
 /// Cancels the task's queued or running job; answers it as it was before, so that its agent can be stopped.
 ///
@@ -136,6 +136,9 @@ pub fn wake(conn: &mut Conn, task: TaskId, now: Timestamp) -> Result<Guarded<Job
         .returning(JobRow::as_returning())
         .get_result(c)
         .optional())?;
+    if row.is_some() {
+        news::tell(conn)?;
+    }
     guarded(row)
 }
 
@@ -150,14 +153,18 @@ pub fn wake_reserved(
     waits_for: &str,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    Ok(on!(conn, c => diesel::update(jobs::table)
+    let woken = on!(conn, c => diesel::update(jobs::table)
         .filter(jobs::project_id.eq(project.0))
         .filter(jobs::kind.ne(JobKind::Agent.as_str()))
         .filter(Queued)
         .filter(jobs::available_at.gt(now.0))
         .filter(jobs::error.like(format!("%{waits_for}%")))
         .set(jobs::available_at.eq(now.0))
-        .execute(c))?)
+        .execute(c))?;
+    if woken > 0 {
+        news::tell(conn)?;
+    }
+    Ok(woken)
 }
 
 /// Makes running jobs of a machine those of its present instance; answers how many were of another.
