@@ -4,6 +4,7 @@
 
 mod agents_that_fail;
 mod crashes;
+mod database_restarts;
 mod default_pipeline;
 mod demo;
 mod drain;
