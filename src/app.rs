@@ -109,8 +109,8 @@ async fn run(
     info!("listening on http://{}", address; "instance" => instance.as_str(), "version" => env!("CARGO_PKG_VERSION"));
 
     wait_for_stop().await?;
-    info!("stopping"; "shutdown" => format!("{:?}", settings.shutdown));
-    stop_work(&engine, &book, settings.shutdown).await;
+    info!("stopping"; "shutdown" => format!("{:?}", shutdown_mode(&settings)));
+    stop_work(&engine, &book, shutdown_mode(&settings)).await;
     serving.stop(true).await;
     let _ = server.await;
     for name in supervisor.stop_all(PATIENCE).await {
@@ -244,6 +244,14 @@ async fn wait_for_stop() -> anyhow::Result<()> {
         std::process::exit(130);
     });
     Ok(())
+}
+
+/// Agents that would end together with the service's container cannot be left to the next start.
+fn shutdown_mode(settings: &Settings) -> ShutdownMode {
+    match settings.shutdown {
+        ShutdownMode::Leave if process::init::is_above() => ShutdownMode::Drain,
+        mode @ (ShutdownMode::Leave | ShutdownMode::Drain | ShutdownMode::Stop) => mode,
+    }
 }
 
 /// What happens to running work: left under its shims, waited for, or stopped with its work kept.

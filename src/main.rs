@@ -11,5 +11,8 @@ fn main() -> ExitCode {
         let run_dir = args.next().unwrap_or_default();
         return orch::process::shim::main(Path::new(&run_dir));
     }
+    if orch::process::init::is_first() {
+        return orch::process::init::main();
+    }
     orch::cli::main(orch::app::serve)
 }

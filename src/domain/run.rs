@@ -74,7 +74,7 @@ impl RunStep {
 pub struct ProcessIdentity {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// Inode of `/proc/self/ns/pid`.
+    /// Inode of `/proc/self/ns/pid` in the upper half, start of the namespace's first process in the lower one.
     pub pid_namespace: u64,
     /// Process id in that namespace.
     pub pid: i32,

@@ -41,7 +41,7 @@ fn here() -> Result<&'static Here, ProcessError> {
     let namespace = "/proc/self/ns/pid";
     let found = Here {
         boot_id: fs::read_to_string(boot).map_err(failed(boot))?.trim().to_owned(),
-        pid_namespace: fs::metadata(namespace).map_err(failed(namespace))?.ino(),
+        pid_namespace: namespace_of(fs::metadata(namespace).map_err(failed(namespace))?.ino()),
     };
     Ok(HERE.get_or_init(|| found))
 }
@@ -49,6 +49,13 @@ fn here() -> Result<&'static Here, ProcessError> {
 /// Which boot of this machine it is.
 pub(super) fn boot_id() -> Result<&'static str, ProcessError> {
     here().map(|h| h.boot_id.as_str())
+}
+
+/// A namespace that ended leaves its inode to the next one, mostly that of the same container when it starts again. So
+/// the start of its first process goes with it. Where that is hidden (`hidepid`), the inode has to do.
+fn namespace_of(inode: u64) -> u64 {
+    let first = Stat::read(1).map_or(0, |first| first.start_time);
+    (inode << 32) | (first & u64::from(u32::MAX))
 }
 
 /// The identity of a process that is known to be the meant one now: our child, or ourselves.

@@ -14,6 +14,7 @@ mod env;
 mod exit;
 mod files;
 mod identity;
+pub mod init;
 mod launch;
 mod lease;
 mod orphans;

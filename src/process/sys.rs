@@ -2,7 +2,7 @@
 //! Never decides anything.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -74,6 +74,34 @@ pub fn catch_signals() -> io::Result<File> {
         let fd = checked(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
         Ok(File::from(OwnedFd::from_raw_fd(fd)))
     }
+}
+
+/// `struct signalfd_siginfo`, see `signalfd(2)`.
+const SIGNAL_BYTES: usize = 128;
+
+/// Who sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A process.
+    Process,
+    /// The system itself, such as a terminal on Ctrl-C.
+    Kernel,
+}
+
+/// The next signal out of the descriptor of [`catch_signals`], if one is waiting.
+pub fn take_signal(signals: &mut File) -> Option<(c_int, Sender)> {
+    let mut raw = [0; SIGNAL_BYTES];
+    if !signals.read(&mut raw).is_ok_and(|n| n == SIGNAL_BYTES) {
+        return None;
+    }
+    // The number, an unused errno, and the code.
+    let field = |n: usize| c_int::from_ne_bytes([raw[4 * n], raw[4 * n + 1], raw[4 * n + 2], raw[4 * n + 3]]);
+    let sender = if field(2) == libc::SI_KERNEL {
+        Sender::Kernel
+    } else {
+        Sender::Process
+    };
+    Some((field(0), sender))
 }
 
 /// Makes the child die with this process, and gives it back the signals that this process has blocked.

@@ -27,6 +27,12 @@ pub fn lives(pid: i32) -> bool {
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// The children of a process, zombies too.
+pub fn children_of(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
 /// Kills what is left below a folder of ours.
 pub(super) fn kill_all_below(folder: &Path) {
     for _ in 0..50 {

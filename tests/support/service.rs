@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,13 +14,15 @@ use orch::process::service::{ServiceChild, ServiceCommand};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::processes::kill_all_below;
+use super::processes::{children_of, kill_all_below};
 use super::{Answer, Api, PATIENCE, processes_below};
 
 /// How long the service may take to end when asked.
 const END: Duration = Duration::from_secs(30);
 /// A wait goes on while something happens, but not longer than this.
 const LONGEST: Duration = Duration::from_secs(300);
+/// What makes a namespace that ends with whoever started it.
+const CONTAINER: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
 /// Seconds of one long poll.
 const POLL_S: u64 = 2;
 
@@ -29,6 +32,7 @@ pub struct TestService {
     home: PathBuf,
     env: Vec<(String, String)>,
     child: Option<ServiceChild>,
+    contained: bool,
     address: String,
 }
 
@@ -43,6 +47,7 @@ impl TestService {
             home,
             env,
             child: None,
+            contained: false,
             address: String::new(),
         }
     }
@@ -109,19 +114,9 @@ impl TestService {
         let seen = self.log().len();
         self.spawn();
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        while !self.is_ready(seen) {
             if let Some(status) = self.exited() {
                 panic!("the service ended before it was ready: {status}\n{}", self.tail());
-            }
-            if let Some(address) = address_in(self.log().get(seen..).unwrap_or_default()) {
-                self.address = address;
-                if self
-                    .api()
-                    .try_ask("GET", "/ready", None)
-                    .is_ok_and(|a| a.status == 200)
-                {
-                    return;
-                }
             }
             assert!(
                 Instant::now() < deadline,
@@ -132,12 +127,52 @@ impl TestService {
         }
     }
 
+    /// Whether it answers at the address that it told after so much of the log.
+    pub fn is_ready(&mut self, seen: usize) -> bool {
+        let Some(address) = address_in(self.log().get(seen..).unwrap_or_default()) else {
+            return false;
+        };
+        self.address = address;
+        let answer = self.api().try_ask("GET", "/ready", None);
+        answer.is_ok_and(|a| a.status == 200)
+    }
+
+    /// From now on it is started as the first process of a pid namespace, like in a container. False where this user may
+    /// not make one; then the test says that it was not run.
+    pub fn contain(&mut self) -> bool {
+        let tried = Command::new("unshare").args(CONTAINER).arg("true").output();
+        let why = match tried {
+            Ok(done) if done.status.success() => {
+                self.contained = true;
+                return true;
+            }
+            Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
+            Err(e) => format!("unshare: {e}"),
+        };
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        writeln!(std::io::stderr(), "not run: {test}: {}", why.trim()).unwrap();
+        false
+    }
+
+    /// The first process of its container, as it is numbered outside; none yet where it is still being started.
+    pub fn first_process(&self) -> Option<i32> {
+        let around = self.child.as_ref().and_then(ServiceChild::pid)?;
+        children_of(i32::try_from(around).unwrap()).first().copied()
+    }
+
     /// Starts it and returns at once, for a service that is expected not to come up.
     pub fn spawn(&mut self) {
-        let args: [OsString; 3] = ["serve".into(), "--config".into(), self.config().into()];
+        let own = env!("CARGO_BIN_EXE_orch");
+        let serve: [OsString; 3] = ["serve".into(), "--config".into(), self.config().into()];
+        let around = CONTAINER.into_iter().chain([own]).map(OsString::from);
+        let args: Vec<_> = match self.contained {
+            true => around.chain(serve).collect(),
+            false => serve.into(),
+        };
         let log = self.home.join("service.log");
         let command = ServiceCommand {
-            program: Path::new(env!("CARGO_BIN_EXE_orch")),
+            program: Path::new(if self.contained { "unshare" } else { own }),
             args: &args,
             env: &self.environment(),
             cwd: &self.home,
@@ -159,6 +194,10 @@ impl TestService {
 
     /// Asks it to end and waits for that.
     pub fn stop(&mut self) {
+        if let Some(first) = self.contained.then(|| self.first_process()).flatten() {
+            // SAFETY: kill has no memory effects; the process is the first of a namespace that is ours.
+            unsafe { libc::kill(first, libc::SIGTERM) };
+        }
         if let Some(mut child) = self.child.take() {
             child.end(END).unwrap();
         }
@@ -408,8 +447,9 @@ impl TestService {
 impl Drop for TestService {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            let patience = if self.contained { 0 } else { 5 };
             // Agents that wait for a test that failed are killed below.
-            let _ended = child.end(Duration::from_secs(5));
+            let _ended = child.end(Duration::from_secs(patience));
         }
         kill_all_below(self.room.path());
     }

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agents_that_fail;
+mod containers;
 mod crashes;
 mod database_restarts;
 mod default_pipeline;
 mod demo;
 mod drain;
 mod gates;
+mod kills;
 mod logs;
 mod merges;
 mod operator;

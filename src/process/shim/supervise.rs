@@ -20,8 +20,6 @@ use crate::process::{LaunchSpec, RunLease};
 const READ_BYTES: usize = 64 * 1024;
 /// A pipe holds no more than this unless root enlarged it; more than it is never waiting when all writers are dead.
 const LAST_READS: usize = (1 << 20) / READ_BYTES;
-/// `struct signalfd_siginfo`, see `signalfd(2)`.
-const SIGNAL_BYTES: usize = 128;
 
 /// One of the program's two pipes.
 struct Stream {
@@ -153,10 +151,8 @@ impl Supervision {
     }
 
     fn take_signals(&mut self) {
-        let mut raw = [0; SIGNAL_BYTES];
-        while self.signals.read(&mut raw).is_ok_and(|n| n == SIGNAL_BYTES) {
-            // The first field is the number. HUP is heard and passed over: a closed terminal ends no run.
-            let number = i32::from_ne_bytes([raw[0], raw[1], raw[2], raw[3]]);
+        while let Some((number, _)) = sys::take_signal(&mut self.signals) {
+            // HUP is heard and passed over: a closed terminal ends no run.
             if number == libc::SIGTERM || number == libc::SIGINT {
                 self.course.stop_requested();
             }
