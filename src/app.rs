@@ -11,6 +11,7 @@ use slog_scope::{info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::actors::fault::MonitorPanic;
 use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
 use crate::actors::{AddressBook, hints, now};
 use crate::agents::Presets;
@@ -62,6 +63,7 @@ async fn run(
             format!("{key} {shown} cannot be written: give this user the right, or choose another {key}")
         })?;
     }
+    let fault = MonitorPanic::asked_for(&settings.data_dir)?;
     let presets = Presets::load(settings.agent.presets_file.as_deref())?;
     let store = Store::open(&settings.database.url)?;
     let instance = InstanceId::trusted(uuid::Uuid::new_v4().to_string());
@@ -93,7 +95,7 @@ async fn run(
         ..SupervisorConfig::default()
     };
     let supervisor = Supervisor::start(config, Escalation::exit(flush));
-    let book = AddressBook::new(engine.clone(), supervisor.clone());
+    let book = AddressBook::new(engine.clone(), supervisor.clone()).with_fault(fault);
     let (server, address) = http::server(engine.clone(), sources(&supervisor, &instance), &settings)?;
     let serving = server.handle();
     let server = actix_rt::spawn(server);

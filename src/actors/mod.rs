@@ -1,6 +1,7 @@
 //! When it is done: schedules, mailboxes, restarts, and nothing else. What is done lies in `engine`.
 //! An actor keeps nothing that cannot be read again from the database.
 
+pub mod fault;
 pub mod heartbeat;
 pub mod hints;
 pub mod monitor;
@@ -17,6 +18,7 @@ use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
 
+use fault::MonitorPanic;
 use heartbeat::HeartbeatActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
@@ -45,6 +47,7 @@ pub struct AddressBook {
     pub heartbeat: Child<HeartbeatActor>,
     monitors: Arc<Mutex<Monitors>>,
     closing: Arc<AtomicBool>,
+    fault: Option<Arc<MonitorPanic>>,
 }
 
 impl AddressBook {
@@ -58,7 +61,15 @@ impl AddressBook {
             heartbeat: Child::named("heartbeat"),
             monitors: Arc::default(),
             closing: Arc::default(),
+            fault: None,
         }
+    }
+
+    /// With a fault that was asked for.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Option<MonitorPanic>) -> Self {
+        self.fault = fault.map(Arc::new);
+        self
     }
 
     /// Starts the singletons.

@@ -6,13 +6,13 @@ use actix::prelude::*;
 use slog_scope::{error, info, warn};
 
 use crate::domain::job::Claim;
-use crate::engine::EngineError;
 use crate::engine::run::{self, Driven};
+use crate::engine::{EngineError, heal};
 use crate::store::Retry;
 
 use super::queue::{self, QueueJobs};
 use super::supervisor::{Child, Incarnation, Intensity, Policy, SuperviseError};
-use super::{AddressBook, TakenAway};
+use super::{AddressBook, TakenAway, now};
 
 /// Restarts in the life of one run; past it only that job is settled.
 const BUDGET: u32 = 5;
@@ -106,14 +106,40 @@ impl AgentMonitorActor {
     }
 }
 
+impl AgentMonitorActor {
+    fn tell_replaced(&self, ctx: &mut Context<Self>) {
+        let known = self.book.supervisor.stats();
+        let Some(own) = known.into_iter().find(|child| child.name == self.life.name()) else {
+            return;
+        };
+        let (engine, claim) = (self.book.engine.clone(), self.claim);
+        let down = own.died_at.map(|at| now().since(at));
+        let told = async move {
+            let cause = own.last_cause.unwrap_or_default();
+            if let Err(e) = heal::monitor_replaced(&engine, claim, cause, down).await {
+                warn!("that a monitor was replaced is not told: {}", e);
+            }
+        };
+        ctx.spawn(told.into_actor(self));
+    }
+}
+
 impl Actor for AgentMonitorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if self.life.number() > 1 {
             warn!("a successor takes over"; "job" => self.claim.job.0, "incarnation" => self.life.number());
+            self.tell_replaced(ctx);
         }
         self.work(ctx);
+        if let Some(fault) = self.book.fault.clone() {
+            ctx.spawn(
+                fault
+                    .strike(self.book.engine.clone(), self.claim)
+                    .into_actor(self),
+            );
+        }
     }
 }
 

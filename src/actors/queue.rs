@@ -8,7 +8,7 @@ use slog_scope::{error, info, warn};
 
 use crate::domain::job::Job;
 use crate::engine::queue::{self, Claimed};
-use crate::engine::{EngineError, recover, run};
+use crate::engine::{EngineError, heal, recover, run};
 use crate::store::Retry;
 
 use super::AddressBook;
@@ -119,8 +119,9 @@ impl QueueActor {
         }
         self.adopting = true;
         let engine = self.book.engine.clone();
+        let first = !engine.recovered();
         let running = async move { recover::running(&engine).await };
-        ctx.spawn(running.into_actor(self).map(|found, actor, ctx| {
+        ctx.spawn(running.into_actor(self).map(move |found, actor, ctx| {
             actor.adopting = false;
             match found {
                 Ok(found) => {
@@ -132,6 +133,9 @@ impl QueueActor {
                         .iter()
                         .filter(|j| actor.book.monitor_of(run::claim_of(j)).is_none())
                         .for_each(|j| actor.watch(j));
+                    if first {
+                        actor.tell_adopted(found.jobs, ctx);
+                    }
                 }
                 Err(e) => {
                     warn!("looking for running jobs failed: {}", e);
@@ -141,6 +145,16 @@ impl QueueActor {
             actor.claim(ctx);
             actor.sweep(ctx);
         }));
+    }
+
+    fn tell_adopted(&self, jobs: Vec<Job>, ctx: &mut Context<Self>) {
+        let engine = self.book.engine.clone();
+        let told = async move {
+            if let Err(e) = heal::adopted(&engine, &jobs).await {
+                warn!("what was adopted is not told: {}", e);
+            }
+        };
+        ctx.spawn(told.into_actor(self));
     }
 
     /// Cleaning up after what is over may take long; claims go on meanwhile.

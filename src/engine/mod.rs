@@ -7,6 +7,7 @@
 pub mod check;
 pub mod deliver;
 pub mod gestures;
+pub mod heal;
 pub mod instances;
 pub mod intake;
 pub mod lease;

@@ -1,7 +1,10 @@
 //! What people and machines are shown: the shapes behind `/api/v1` and `--json`. Never decides anything.
 
+mod healing;
 mod instance;
 pub mod shapes;
+
+pub use healing::HealingView;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -11,11 +11,13 @@ use utoipa::ToSchema;
 use super::error::Problem;
 use super::openapi::refusals::NotNow;
 use super::{auth, resource};
-use crate::engine::views::{InstanceView, QueueView, TaskView};
-use crate::engine::{Engine, instances, queries};
+use crate::engine::views::{HealingView, InstanceView, QueueView, TaskView};
+use crate::engine::{Engine, heal, instances, queries};
 
 /// Most tasks that `/status` lists.
 const STATUS_TASKS: i64 = 500;
+/// Most healings that `/status` lists.
+const STATUS_HEALED: usize = 20;
 
 /// An actor, as `/status` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -133,6 +135,8 @@ pub(super) struct StatusView {
     tasks: Vec<TaskView>,
     /// The service's actors.
     actors: Vec<ActorView>,
+    /// What was healed last, newest first, 20 at most.
+    healed: Vec<HealingView>,
     /// The program's version.
     version: &'static str,
     /// This boot of the service.
@@ -218,6 +222,7 @@ pub(super) async fn status(
     Ok(web::Json(StatusView {
         tasks: queries::tasks(&engine, unfinished, engine.now()).await?,
         actors: (sources.actors)(),
+        healed: heal::recent(&engine, STATUS_HEALED).await?,
         version: env!("CARGO_PKG_VERSION"),
         instance: sources.instance.clone(),
         instances: instances::list(&engine).await?,

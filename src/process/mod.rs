@@ -35,7 +35,7 @@ pub use launch::{Forbidden, LaunchedShim, forbid, launch};
 pub use lease::{Moment, RunLease};
 pub use orphans::end_orphans;
 pub use spec::LaunchSpec;
-pub use stop::{TreeEnd, kill_tree, stop};
+pub use stop::{TreeEnd, kill, kill_tree, stop};
 pub use watch::ProcessWatch;
 
 /// What can go wrong around a process, and what to do about it.

@@ -167,6 +167,21 @@ impl ServiceChild {
         Ok(Ended::Killed)
     }
 
+    /// Kills it like a power cut does: nothing of it is asked or told.
+    ///
+    /// # Errors
+    /// The system does not say what became of it.
+    pub fn kill(&mut self) -> Result<(), ServiceError> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        let pid = child.id();
+        let killed = child.kill().and_then(|()| child.wait());
+        killed
+            .map(drop)
+            .map_err(|source| ServiceError::Lost { pid, source })
+    }
+
     /// Lets it live on after the caller. Returns its process, so that a person can end it.
     pub fn leave(mut self) -> Option<u32> {
         self.child.take().map(|c| c.id())

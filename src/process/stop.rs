@@ -33,6 +33,11 @@ pub fn stop(shim: &ProcessIdentity) -> Result<Liveness, ProcessError> {
     signal(shim, libc::SIGTERM)
 }
 
+/// Kills one process, and nothing below it; does not wait.
+pub fn kill(process: &ProcessIdentity) -> Result<Liveness, ProcessError> {
+    signal(process, libc::SIGKILL)
+}
+
 /// Ends a shim and everything below it, and returns once that is dead. `patience` is how long the shim may take
 /// before it counts as unresponsive: its own kill grace and a few seconds.
 pub async fn kill_tree(shim: &ProcessIdentity, patience: Duration) -> Result<TreeEnd, ProcessError> {

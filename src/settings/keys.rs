@@ -131,7 +131,12 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Names that begin like a key's environment name and are read elsewhere.
-pub const OTHER_ENV_NAMES: [&str; 3] = ["ORCH_CONFIG", "ORCH_API_URL", "ORCH_LOG"];
+pub const OTHER_ENV_NAMES: [&str; 4] = [
+    "ORCH_CONFIG",
+    "ORCH_API_URL",
+    "ORCH_LOG",
+    "ORCH_FAULT_MONITOR_PANIC",
+];
 
 impl Key {
     /// The key of that name.

@@ -18,9 +18,9 @@ pub struct HealingEvent {
     pub id: i64,
     /// When.
     pub at: Timestamp,
-    /// Who healed: "reaper", "reconciler", "lease", "supervisor".
+    /// Who healed: "monitor", "supervisor", "start".
     pub kind: String,
-    /// What was stuck: "job 7", "ORCH-059".
+    /// What was stuck: "run 7 (developer, development)".
     pub subject: String,
     /// Why it was.
     pub why: String,

@@ -8,3 +8,4 @@ mod escalation;
 mod frozen;
 mod lives;
 mod patient;
+mod whole_service;

@@ -202,7 +202,7 @@ impl Registry {
         };
         entry.up = None;
         entry.recipe.retract();
-        entry.record.down(cause.to_string());
+        entry.record.down(cause.to_string(), crate::actors::now());
         if self.escalation.raised() {
             return;
         }

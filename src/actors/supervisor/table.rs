@@ -28,6 +28,8 @@ pub struct ChildStats {
     pub restarts: u64,
     /// What it died of last.
     pub last_cause: Option<String>,
+    /// When it died last.
+    pub died_at: Option<Timestamp>,
     /// Since when it lives; `None` while it is down.
     pub up_since: Option<Timestamp>,
 }
@@ -43,6 +45,7 @@ struct State {
     incarnation: u64,
     restarts: u64,
     last_cause: Option<String>,
+    died_at: Option<Timestamp>,
     up_since: Option<Timestamp>,
 }
 
@@ -54,8 +57,9 @@ impl Record {
         state.up_since = Some(now);
     }
 
-    pub(super) fn down(&self, cause: String) {
+    pub(super) fn down(&self, cause: String, now: Timestamp) {
         let mut state = locked(&self.state);
+        state.died_at = Some(now);
         state.last_cause = Some(cause);
         state.up_since = None;
     }
@@ -67,6 +71,7 @@ impl Record {
             incarnation: state.incarnation,
             restarts: state.restarts,
             last_cause: state.last_cause,
+            died_at: state.died_at,
             up_since: state.up_since,
         }
     }

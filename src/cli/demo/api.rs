@@ -7,7 +7,9 @@ use awc::http::{Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::views::{AddTask, EventView, GestureView, MakeGesture, QueueView, TaskDetail, TaskView};
+use crate::engine::views::{
+    AddTask, EventView, GestureView, HealingView, MakeGesture, QueueView, TaskDetail, TaskView,
+};
 
 /// How long the service may take to answer, a long poll's own waiting aside.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -108,6 +110,15 @@ impl Api {
     /// The queue.
     pub async fn queue(&self) -> Result<QueueView, ApiError> {
         self.get("/queue", Duration::ZERO).await
+    }
+
+    /// What was healed last, newest first.
+    pub async fn healed(&self) -> Result<Vec<HealingView>, ApiError> {
+        #[derive(serde::Deserialize)]
+        struct Status {
+            healed: Vec<HealingView>,
+        }
+        Ok(self.get::<Status>("/status", Duration::ZERO).await?.healed)
     }
 
     /// Makes a person's gesture.

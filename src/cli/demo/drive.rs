@@ -9,6 +9,7 @@ use crate::domain::task::{Gesture, TaskStatus};
 use crate::engine::views::{EventView, MakeGesture, TaskDetail};
 
 use super::api::{Api, ApiError};
+use super::faults::Faults;
 use super::show::Show;
 use super::timeline::Stages;
 
@@ -47,6 +48,9 @@ pub enum Stop {
     /// The service does not answer as it should.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// A fault was not healed, or could not be provoked.
+    #[error("{0:#}")]
+    Fault(anyhow::Error),
 }
 
 /// What a person is asked: one entry into a stage, one candidate, one request.
@@ -83,6 +87,8 @@ pub struct Drive<'a> {
     pub limit: Option<Duration>,
     /// Who answers.
     pub person: Person,
+    /// What is done to the service and its agents on the way.
+    pub faults: Option<Faults<'a>>,
     /// Time per stage.
     pub stages: Stages,
     /// The task's name.
@@ -115,6 +121,7 @@ impl<'a> Drive<'a> {
             began,
             limit: None,
             person,
+            faults: None,
             stages: Stages::default(),
             task,
             latest: None,
@@ -136,6 +143,9 @@ impl<'a> Drive<'a> {
             self.latest = Some(detail.clone());
             if self.stands(&detail).await? == Standing::Done {
                 return self.drain().await;
+            }
+            if let Some(faults) = &mut self.faults {
+                faults.strike(&detail).await.map_err(Stop::Fault)?;
             }
             if let Some(limit) = self.limit
                 && self.began.elapsed() >= limit

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::actors::fault::DEMO_MARK;
 use crate::domain::id::{BranchName, Sha};
+use crate::domain::pipeline::Role;
 use crate::git;
 use crate::store::scratch::Scratch;
 
@@ -110,6 +112,37 @@ impl Home {
         passed
             .chain(own.map(|(name, value)| (OsString::from(name), value)))
             .collect()
+    }
+
+    /// From now on agents of this role wait at their work.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn hold(&self, role: Role) -> anyhow::Result<()> {
+        self.write(&format!("hold-{role}"), "")
+    }
+
+    /// The process of the agent of this role that waits, once one does.
+    pub fn held(&self, role: Role) -> Option<i32> {
+        let by = fs::read_to_string(self.root.join(format!("hold-{role}.by"))).ok()?;
+        by.trim().parse().ok()
+    }
+
+    /// Lets agents of this role work.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn release(&self, role: Role) -> anyhow::Result<()> {
+        let path = self.root.join(format!("hold-{role}"));
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
+    /// Lets a service here be asked for faults.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn allow_faults(&self) -> anyhow::Result<()> {
+        self.write(&format!("data/{DEMO_MARK}"), "")
     }
 
     fn write(&self, name: &str, content: &str) -> anyhow::Result<()> {

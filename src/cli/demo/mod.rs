@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod drive;
+pub mod faults;
 pub mod home;
 pub mod sample;
 pub mod show;
@@ -23,9 +24,10 @@ use crate::process::service::{ServiceChild, ServiceCommand};
 
 use api::Api;
 use drive::{Drive, Person};
+use faults::{Faults, Survivor};
 use home::Home;
 use show::Show;
-use summary::{Failure, Kept, LOG_LINES, StageRow, Summary};
+use summary::{Failure, Healed, Kept, LOG_LINES, StageRow, Summary};
 
 /// How long the task may take when nobody has to be waited for. What follows fits into the rest of a minute.
 const LIMIT: Duration = Duration::from_secs(50);
@@ -47,6 +49,9 @@ pub struct DemoArgs {
     /// Leave the service and its data for a look around.
     #[arg(long)]
     pub keep: bool,
+    /// Kill an agent and the service, and let a monitor panic on the way, to see how each is healed.
+    #[arg(long, conflicts_with = "interactive")]
+    pub faults: bool,
     /// Print one JSON object per event, then one for the result.
     #[arg(long)]
     pub json: bool,
@@ -81,7 +86,8 @@ async fn demo(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     let mut interruptions = Interruptions::listen()?;
     let home = Home::create(args.keep, args.database_url.as_deref())?;
     let command = command_line(&home)?;
-    let mut service = start(&home)?;
+    let fault = args.faults.then(|| faults::prepare(&home)).transpose()?;
+    let mut service = start(&home, fault)?;
     let scene = Scene {
         began,
         home: &home,
@@ -95,6 +101,10 @@ async fn demo(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
         () = interruptions.next() => Delivery::interrupted(),
         delivery = scene.deliver(&mut service) => delivery,
     };
+    if scene.args.faults {
+        // One that has just been started again can end its agents only once it knows them.
+        scene.wait_until_ready(&mut service).await.ok();
+    }
     let log_tail = match delivery.interrupted {
         true => String::new(),
         false => service.log_tail(LOG_LINES),
@@ -107,13 +117,15 @@ async fn demo(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn start(home: &Home) -> anyhow::Result<ServiceChild> {
+fn start(home: &Home, fault: Option<(&str, String)>) -> anyhow::Result<ServiceChild> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let mut env = home.environment();
+    env.extend(fault.map(|(name, value)| (name.into(), value.into())));
     let args: [OsString; 3] = ["serve".into(), "--config".into(), home.config().into()];
     let service = ServiceChild::spawn(&ServiceCommand {
         program: &program,
         args: &args,
-        env: &home.environment(),
+        env: &env,
         cwd: home.root(),
         log: &home.service_log(),
     })?;
@@ -169,6 +181,8 @@ struct Delivery {
     task: Option<TaskDetail>,
     queue: Option<QueueView>,
     stages: Vec<StageRow>,
+    healed: Vec<Healed>,
+    survivor: Option<Survivor>,
     stopped: Option<String>,
     interrupted: bool,
 }
@@ -231,7 +245,17 @@ impl Scene<'_> {
 
         let mut drive = Drive::new(&self.api, &self.show, self.began, id.clone(), self.person());
         drive.limit = (!self.args.interactive).then_some(LIMIT);
+        if self.args.faults {
+            drive.faults = Some(Faults::new(
+                (self.home, &self.api, &self.show),
+                self.began,
+                service,
+            ));
+        }
         let end = drive.to_the_end().await;
+        if let Some(faults) = drive.faults.take() {
+            (delivery.healed, delivery.survivor) = (faults.healed, faults.survivor);
+        }
         delivery.queue = self.settled(end.is_ok()).await;
         // The last run is counted once it was put away.
         let latest = self.api.task(&id).await.ok().or(drive.latest.take());
@@ -304,7 +328,7 @@ impl Scene<'_> {
     async fn judge(&self, delivery: Delivery, log_tail: String, kept: Option<Kept>) -> Summary {
         let task = delivery.task.as_ref();
         let candidate = task.and_then(|t| t.task.candidate.as_deref());
-        let checks = if delivery.interrupted {
+        let mut checks = if delivery.interrupted {
             Vec::new()
         } else {
             vec![
@@ -314,6 +338,13 @@ impl Scene<'_> {
                 verify::no_job_is_left(delivery.queue.as_ref()),
             ]
         };
+        if self.args.faults && !delivery.interrupted {
+            checks.extend([
+                faults::all_are_healed(&delivery.healed),
+                faults::attempts_are_kept(task),
+                faults::went_on(task, delivery.survivor.as_ref()),
+            ]);
+        }
         let failed = checks.iter().any(|c| !c.holds);
         let failure = match delivery.stopped {
             Some(what) => Some(Failure::of(what, task, log_tail)),
@@ -325,6 +356,7 @@ impl Scene<'_> {
             ok: failure.is_none(),
             task: task.map(|t| t.task.id.clone()),
             stages: delivery.stages,
+            healed: delivery.healed,
             checks,
             failure,
             total_ms: self.began.elapsed().as_millis(),

@@ -1,7 +1,7 @@
 //! What came of it: the table, the checks, and what a failure looked like. Never asks anybody; it is told.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::engine::views::TaskDetail;
@@ -46,6 +46,8 @@ pub struct Summary {
     pub task: Option<String>,
     /// What each stage took.
     pub stages: Vec<StageRow>,
+    /// What was done to it and how it was healed; empty without `--faults`.
+    pub healed: Vec<Healed>,
     /// What had to hold.
     pub checks: Vec<Check>,
     /// What stopped it, if something did.
@@ -65,6 +67,19 @@ pub struct StageRow {
     pub runs: usize,
     /// Milliseconds that the task stood in it.
     pub time_ms: u128,
+}
+
+/// A fault and its healing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Healed {
+    /// What was done.
+    pub fault: String,
+    /// How the service noticed.
+    pub noticed: String,
+    /// What it did.
+    pub done: String,
+    /// Milliseconds from the fault to the work going on: as the service says it where it lived, else on the demo's clock.
+    pub took_ms: u128,
 }
 
 /// What `--keep` leaves.
@@ -133,6 +148,9 @@ impl Summary {
         if !self.stages.is_empty() {
             text += &format!("\n{}\n\n", self.table());
         }
+        if !self.healed.is_empty() {
+            text += &format!("{}\n\n", self.healings());
+        }
         for check in &self.checks {
             let (mark, style) = match check.holds {
                 true => ("✓", painted(AnsiColor::Green, color)),
@@ -150,6 +168,21 @@ impl Summary {
             text += &kept.text();
         }
         text
+    }
+
+    fn healings(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["fault", "noticed", "done", "took"]);
+        for h in &self.healed {
+            let took = milliseconds(h.took_ms);
+            table.add_row([&h.fault, &h.noticed, &h.done, &took]);
+        }
+        for column in table.column_iter_mut().skip(3) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
     }
 
     fn table(&self) -> Table {
@@ -216,6 +249,14 @@ fn painted(with: AnsiColor, color: bool) -> Style {
     }
 }
 
+/// "340 ms"; what is done at once has no figure.
+pub fn milliseconds(ms: u128) -> String {
+    match ms {
+        0 => "< 1 ms".to_owned(),
+        ms => format!("{ms} ms"),
+    }
+}
+
 /// "1.2 s".
 fn seconds(ms: u128) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
@@ -236,6 +277,7 @@ mod tests {
             ok: true,
             task: Some("DEMO-001".into()),
             stages: vec![row("development", 2, 1_240), row("review", 2, 860)],
+            healed: Vec::new(),
             checks: vec![Check {
                 name: "the task is done",
                 holds: true,

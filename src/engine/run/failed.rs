@@ -9,10 +9,10 @@ use crate::domain::job::{Claim, Job, JobEnd};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::walk;
 use crate::process::{self, Forbidden, ProcessError, RunState};
-use crate::store::{StoreError, jobs, runs, tasks};
+use crate::store::{StoreError, healing, jobs, runs, tasks};
 
 use super::super::transition::{self, Abort, Briefing, Ending};
-use super::super::{Engine, EngineError, Hint};
+use super::super::{Engine, EngineError, Hint, heal};
 use super::{Attempt, Step, finish, tidy};
 
 /// Whether the job is tried again.
@@ -78,6 +78,7 @@ pub(super) async fn settle(
         Again::IfAttemptsLeft | Again::Transient | Again::Never => JobEnd::Failed(why.clone()),
     };
     let fails = matches!(end, JobEnd::Failed(_));
+    let healed = heal::killed_agent(engine, a, &end);
     let ending = Ending::new(a.hold(), end);
     let (task, s) = (a.task.clone(), a.setting(engine));
     a.run.error = Some(why.clone());
@@ -94,6 +95,9 @@ pub(super) async fn settle(
         .store()
         .write(move |tx| {
             transition::end_claim(tx, &ending, now)?;
+            if let Some(healed) = &healed {
+                healing::push(tx, healed, now)?;
+            }
             let b = Briefing {
                 text: text.clone(),
                 kind: "failed",

@@ -221,6 +221,14 @@ END
     say "$status"
 }
 
+# With faults, the demo holds an agent at its work until it has done to it what it wanted.
+hold=$(dirname "$production")/hold-$ORCH_ROLE
+if [ -e "$hold" ]; then
+    echo $$ >"$hold.new"
+    mv "$hold.new" "$hold.by"
+    while [ -e "$hold" ]; do sleep 0.05; done
+fi
+
 mkdir -p "$docs"
 say "$ORCH_WORK_ITEM, stage $ORCH_STAGE"
 case "$ORCH_ROLE" in
