@@ -63,6 +63,7 @@ impl MonitorPanic {
     }
 
     /// Runs beside a monitor's work, and panics while its agent is at work.
+    #[expect(clippy::panic, reason = "the fault that is asked for")]
     pub(super) async fn strike(self: Arc<Self>, engine: Engine, claim: Claim) {
         let mut changed = engine.changed();
         loop {
@@ -82,7 +83,7 @@ impl MonitorPanic {
                         return;
                     }
                     if run.step == RunStep::Running && self.take() {
-                        std::panic::panic_any(format!("{MONITOR_PANIC} asked for it"));
+                        panic!("{MONITOR_PANIC} asked for it");
                     }
                 }
                 Ok(None) => {}

@@ -151,7 +151,8 @@ impl TestService {
         };
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("a test");
-        writeln!(std::io::stderr(), "not run: {test}: {}", why.trim()).unwrap();
+        let said = writeln!(std::io::stderr(), "not run: {test}: {}", why.trim());
+        said.unwrap();
         false
     }
 

@@ -49,7 +49,8 @@ fn killed_at_twenty_random_moments_on_postgresql() {
 fn killed_at_random(setup: Setup) {
     let given = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
     let seed = given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
-    writeln!(std::io::stderr(), "killed at random: {SEED}={seed}").unwrap();
+    let said = writeln!(std::io::stderr(), "killed at random: {SEED}={seed}");
+    said.unwrap();
     let mut random = Random(seed);
 
     let room = tempfile::tempdir().unwrap();
