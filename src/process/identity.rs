@@ -41,7 +41,10 @@ fn here() -> Result<&'static Here, ProcessError> {
     let namespace = "/proc/self/ns/pid";
     let found = Here {
         boot_id: fs::read_to_string(boot).map_err(failed(boot))?.trim().to_owned(),
-        pid_namespace: namespace_of(fs::metadata(namespace).map_err(failed(namespace))?.ino()),
+        pid_namespace: namespace_of(
+            fs::metadata(namespace).map_err(failed(namespace))?.ino(),
+            Stat::read(1).map_or(0, |first| first.start_time),
+        ),
     };
     Ok(HERE.get_or_init(|| found))
 }
@@ -53,9 +56,8 @@ pub(super) fn boot_id() -> Result<&'static str, ProcessError> {
 
 /// A namespace that ended leaves its inode to the next one, mostly that of the same container when it starts again. So
 /// the start of its first process goes with it. Where that is hidden (`hidepid`), the inode has to do.
-fn namespace_of(inode: u64) -> u64 {
-    let first = Stat::read(1).map_or(0, |first| first.start_time);
-    (inode << 32) | (first & u64::from(u32::MAX))
+fn namespace_of(inode: u64, first_started: u64) -> u64 {
+    (inode << 32) | (first_started & u64::from(u32::MAX))
 }
 
 /// The identity of a process that is known to be the meant one now: our child, or ourselves.
@@ -145,6 +147,13 @@ mod tests {
             ..me.clone()
         };
         assert_eq!(is_alive(&predecessor), Liveness::Gone);
+    }
+
+    #[test]
+    fn a_namespace_with_the_number_of_one_that_has_ended_is_another_one() {
+        let inode = 4_026_532_178;
+        assert_ne!(namespace_of(inode, 119_466), namespace_of(inode, 119_470));
+        assert_ne!(namespace_of(inode, 119_466), namespace_of(inode + 1, 119_466));
     }
 
     #[test]

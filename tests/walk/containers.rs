@@ -64,7 +64,7 @@ fn a_container_that_is_asked_to_stop_drains_instead_of_leaving_agents_that_would
     done_at_the_first_attempt(&mut service, &late, 1);
 }
 
-/// Several times: a namespace that has ended leaves its number to the next one.
+/// Several times: a namespace that has ended may leave its number to a later one.
 #[test]
 fn agents_that_died_with_their_container_cost_no_attempt() {
     let repo = Repo::new();
