@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::domain::id::InstanceId;
 use crate::domain::job::{Claim, Job, JobEnd};
 use crate::domain::run::{Run, RunStep};
+use crate::domain::time::Timestamp;
 use crate::process::{self, RunState};
 use crate::store::healing::{self, HealingEvent, NewHealing};
 use crate::store::{Conn, StoreError, instances, runs};
@@ -71,12 +72,15 @@ pub async fn adopted(engine: &Engine, jobs: &[Job]) -> Result<(), EngineError> {
     let claims: Vec<_> = jobs.iter().map(claim_of).collect();
     let own = engine.instance().clone();
     let read = engine.store().read(move |tx| {
+        let Some(born) = instances::by_id(tx, &own)?.map(|boot| boot.started_at) else {
+            return Ok(Vec::new());
+        };
         let mut dead = BTreeMap::new();
         let mut found = Vec::new();
         for claim in claims {
             if let Some(run) = runs::of_claim(tx, claim)?
                 && run.instance != own
-                && died(tx, &mut dead, &run.instance)?
+                && died(tx, &mut dead, &run.instance, born)?
             {
                 found.push((claim, run));
             }
@@ -108,11 +112,17 @@ pub async fn adopted(engine: &Engine, jobs: &[Job]) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn died(tx: &mut Conn, known: &mut BTreeMap<String, bool>, id: &InstanceId) -> Result<bool, StoreError> {
+/// It did not stop in order: nobody said so before this boot, which says it of those that it finds dead.
+fn died(
+    tx: &mut Conn,
+    known: &mut BTreeMap<String, bool>,
+    id: &InstanceId,
+    born: Timestamp,
+) -> Result<bool, StoreError> {
     if let Some(died) = known.get(id.as_str()) {
         return Ok(*died);
     }
-    let died = instances::by_id(tx, id)?.is_some_and(|boot| boot.stopped_at.is_none());
+    let died = instances::by_id(tx, id)?.is_some_and(|boot| boot.stopped_at.is_none_or(|at| at >= born));
     known.insert(id.as_str().to_owned(), died);
     Ok(died)
 }
