@@ -26,6 +26,8 @@ pub(super) const CLONING: Duration = Duration::from_secs(3600);
 
 const OUTPUT_LIMIT: usize = 64 << 20;
 const STDERR_KEPT: usize = 4096;
+/// On a busy machine the last words of a call arrive after its exit.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// One call of git, being put together.
 #[derive(Debug)]
@@ -290,6 +292,7 @@ fn collect(
     let deadline = Instant::now() + timeout;
     let mut open = 2;
     let mut pause = Duration::from_micros(50);
+    let mut exited: Option<Instant> = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -326,7 +329,9 @@ fn collect(
                 pause = (pause * 2).min(Duration::from_millis(5));
             }
         }
-        if let Some(status) = child.try_wait().map_err(GitError::io("waiting for git"))? {
+        if let Some(status) = child.try_wait().map_err(GitError::io("waiting for git"))?
+            && (open == 0 || exited.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS)
+        {
             return Ok(Some(status));
         }
     }
