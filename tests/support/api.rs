@@ -116,9 +116,12 @@ impl Api {
         let (mut bytes, mut piece) = (Vec::new(), [0; 16 * 1024]);
         // After a refusal in the middle of a body the connection may stay open.
         while !is_whole(&bytes) {
-            match stream.read(&mut piece)? {
-                0 => break,
-                n => bytes.extend_from_slice(&piece[..n]),
+            match stream.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => bytes.extend_from_slice(&piece[..n]),
+                // Some child of this program ended.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
         parse(&bytes)
