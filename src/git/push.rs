@@ -7,7 +7,7 @@ use super::command::WORKING;
 use super::diff::Relation;
 use super::error::GitError;
 use super::origin::Origin;
-use super::repository::Repository;
+use super::repository::{Refs, Repository};
 
 const ATTEMPTS: usize = 3;
 
@@ -107,6 +107,17 @@ impl Repository {
         })
     }
 
+    /// Where work on `branch` begins: its head at origin, or the tip of main while origin does not have it. It is
+    /// here then.
+    pub fn start_of(&self, branch: &BranchName) -> Result<Sha, GitError> {
+        self.guard_main(branch)?;
+        let heads = self.bring(&[branch, self.main()])?;
+        match heads.get(branch) {
+            Some(head) => Ok(head.clone()),
+            None => self.tip_in(&heads),
+        }
+    }
+
     /// Makes `branch` at the tip of main when origin does not have it. Gives its head, which is here then.
     pub fn ensure_branch(&self, branch: &BranchName) -> Result<Sha, GitError> {
         self.guard_main(branch)?;
@@ -114,16 +125,9 @@ impl Repository {
         if let Some(head) = heads.get(branch) {
             return Ok(head.clone());
         }
-        let Some(tip) = heads.get(self.main()) else {
-            let (origin, main) = (self.origin().shown(), self.main().clone());
-            return Err(GitError::MainMissing {
-                origin,
-                main,
-                known: "others".into(),
-            });
-        };
-        match self.push(tip, branch, None, PushMode::FastForward)? {
-            PushOutcome::Pushed | PushOutcome::AlreadyThere => Ok(tip.clone()),
+        let tip = self.tip_in(&heads)?;
+        match self.push(&tip, branch, None, PushMode::FastForward)? {
+            PushOutcome::Pushed | PushOutcome::AlreadyThere => Ok(tip),
             PushOutcome::Moved { found: Some(head) } => {
                 self.ensure_commits(&[&head])?;
                 Ok(head)
@@ -220,6 +224,18 @@ impl Repository {
                 _ => Err(self.origin().explain("push", &output)),
             },
         }
+    }
+
+    /// The tip of main among heads that were brought.
+    pub(super) fn tip_in(&self, heads: &Refs) -> Result<Sha, GitError> {
+        heads
+            .get(self.main())
+            .cloned()
+            .ok_or_else(|| GitError::MainMissing {
+                origin: self.origin().shown(),
+                main: self.main().clone(),
+                known: "others".into(),
+            })
     }
 
     fn guard_main(&self, branch: &BranchName) -> Result<(), GitError> {

@@ -72,8 +72,8 @@ fn a_developers_prompt_reads_like_this() {
 
     ## How you work here
 
-    - You are in a git worktree of your own, with a detached HEAD at the tip of `feature/ORCH-059-sort-the-list`. Commit your work there or
-      leave it uncommitted: both are taken. Do not switch branches.
+    - You are in a git worktree of your own, with a detached HEAD at the tip of `feature/ORCH-059-sort-the-list`, or of `main` while that
+      branch has no commit yet. Commit your work there or leave it uncommitted: both are taken. Do not switch branches.
     - Never push, never touch `main`, never rewrite commits that were there before you. Orch pushes, merges and deploys.
     - Nobody watches and nobody can answer while you run. Start nothing that outlives you.
     - Your stage is `development`, and this is attempt 2 in it.

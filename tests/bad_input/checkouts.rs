@@ -4,7 +4,7 @@
 use orch::engine::views::TaskDetail;
 
 use super::{TWO_STAGES, add, assert_names, blocked, kept, others_go_on};
-use crate::support::{Agent, Project, Repo, Setup, TestService, git, git_ok};
+use crate::support::{Agent, Project, Repo, Setup, THREE_STAGES, TestService, git, git_ok};
 
 /// A developer who writes `work-<task>` and then does what stands for the task's name.
 fn developer(cases: &[(&str, &str)]) -> Agent {
@@ -127,9 +127,10 @@ fn whatever_state_a_worktree_is_left_in_its_work_is_delivered() {
     others_go_on(&mut service, "OTHER");
 }
 
-/// Where the project's repository has the task's branch.
+/// Where the project's repository has the task's branch; empty where it has none.
 fn branch_at_origin(repo: &Repo, detail: &TaskDetail) -> String {
-    repo.sha(&format!("refs/heads/{}", detail.task.branch))
+    let name = format!("refs/heads/{}", detail.task.branch);
+    repo.git(&["for-each-ref", "--format=%(objectname)", &name])
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn a_history_that_an_agent_rewrote_is_kept_aside_and_not_pushed() {
         add(&service, name);
         let (detail, reason) = blocked(&mut service, name);
         assert_names(&reason, &["rewrote the branch's history", "WIP ref"]);
-        assert_eq!(branch_at_origin(&repo, &detail), base, "{name}");
+        assert_eq!(branch_at_origin(&repo, &detail), "", "{name}");
         assert!(
             has(&kept(&service, "shop", &detail), &format!("work-{name}")),
             "{name}"
@@ -165,17 +166,30 @@ fn a_history_that_an_agent_rewrote_is_kept_aside_and_not_pushed() {
 fn a_branch_that_was_moved_away_or_deleted_at_the_repository_blocks_its_task_and_the_work_is_kept() {
     let repo = Repo::new();
     let there = repo.path.display().to_string();
-    let (forced, deleted) = (
-        format!(
-            "git -C {there} update-ref refs/heads/$ORCH_BRANCH $(cd {there}; $who commit-tree -m evil 'main^{{tree}}')"
+    let cases = [
+        (
+            "FORCED",
+            format!(
+                "update-ref refs/heads/$ORCH_BRANCH $(cd {there}; $who commit-tree -m evil 'main^{{tree}}')"
+            ),
+            "share no history",
         ),
-        format!("git -C {there} update-ref -d refs/heads/$ORCH_BRANCH"),
-    );
-    let mut service = service(&repo, &[("FORCED", &forced), ("DELETED", &deleted)], 1);
-    for (name, part) in [
-        ("FORCED", "share no history"),
-        ("DELETED", "was deleted while the agent worked"),
-    ] {
+        (
+            "DELETED",
+            "update-ref -d refs/heads/$ORCH_BRANCH".to_owned(),
+            "was deleted while the agent worked",
+        ),
+    ];
+    for (name, what, part) in cases {
+        let reviewer = format!(
+            "who='git -c user.name=a -c user.email=a@example.invalid'\n\
+             verdict APPROVED; echo work >work-$ORCH_WORK_ITEM; git -C {there} {what}"
+        );
+        let agent = Agent::diligent().role("reviewer", &reviewer);
+        let mut service = Setup::new()
+            .set("queue.max_attempts", 1)
+            .project(Project::new("shop", &repo).agent(&agent).then(THREE_STAGES))
+            .start();
         add(&service, name);
         let (detail, reason) = blocked(&mut service, name);
         assert_names(&reason, &[part]);
@@ -184,7 +198,21 @@ fn a_branch_that_was_moved_away_or_deleted_at_the_repository_blocks_its_task_and
             "{name}"
         );
     }
-    others_go_on(&mut service, "OTHER");
+}
+
+#[test]
+fn a_branch_that_nobody_has_pushed_to_yet_is_made_by_the_first_push() {
+    let repo = Repo::new();
+    let there = repo.path.display().to_string();
+    let looks = format!("! git -C {there} show-ref --quiet refs/heads/$ORCH_BRANCH || exit 9");
+    let nothing = format!("{looks}; rm \"work-$ORCH_WORK_ITEM\"");
+    let mut service = service(&repo, &[("WORK", &looks), ("NOTHING", &nothing)], 1);
+    add(&service, "WORK");
+    service.wait_status("WORK", "done");
+    assert!(has(&delivered(&repo), "work-WORK"));
+    add(&service, "NOTHING");
+    let done = service.wait_status("NOTHING", "done");
+    assert_ne!(branch_at_origin(&repo, &done), "");
 }
 
 #[test]
@@ -192,7 +220,7 @@ fn a_commit_that_somebody_adds_to_the_branch_meanwhile_goes_below_the_agents() {
     let repo = Repo::new();
     let there = repo.path.display().to_string();
     let added = format!(
-        "t=$(mktemp -d); git clone -q -b $ORCH_BRANCH {there} $t/c; cd $t/c; echo x >theirs; save theirs; git push -q origin HEAD"
+        "t=$(mktemp -d); git clone -q {there} $t/c; cd $t/c; git switch -q -c $ORCH_BRANCH; echo x >theirs; save theirs; git push -q origin HEAD"
     );
     let mut service = service(&repo, &[("ADDED", &added)], 1);
     add(&service, "ADDED");
@@ -282,5 +310,5 @@ fn of_an_agent_that_removes_its_own_folder_what_it_committed_is_kept() {
         &["fsck", "--connectivity-only"]
     ));
     let listed = git(&service.data().join("repos/shop.git"), &["worktree", "list"]);
-    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(!listed.contains("/worktrees/"), "{listed}");
 }

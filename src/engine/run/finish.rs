@@ -119,10 +119,10 @@ pub(super) async fn push(engine: &Engine, a: &mut Attempt) -> Result<Step, Engin
         )
         .await;
     };
-    let mut expected = start.clone();
+    let mut expected = at_origin(a, &start).await?;
     let mut moved = None;
     for _ in 0..3 {
-        let intent = intend_push(engine, a, moved, (&expected, &end)).await?;
+        let intent = intend_push(engine, a, moved, (expected.as_ref().unwrap_or(&start), &end)).await?;
         moved = Some(intent);
         let (project, branch, head, lease) = (
             a.project.clone(),
@@ -133,7 +133,7 @@ pub(super) async fn push(engine: &Engine, a: &mut Attempt) -> Result<Step, Engin
         let outcome = blocking(move || {
             project
                 .repository()?
-                .push(&head, &branch, Some(&lease), PushMode::FastForward)
+                .push(&head, &branch, lease.as_ref(), PushMode::FastForward)
         })
         .await?;
         let found = match outcome {
@@ -170,11 +170,22 @@ pub(super) async fn push(engine: &Engine, a: &mut Attempt) -> Result<Step, Engin
                 return failed::over(engine, a, &why, Again::Never).await;
             }
         }
-        expected = found;
+        expected = Some(found);
     }
     Err(EngineError::Conflict {
         what: format!("branch {} moves all the time", a.task.branch),
     })
+}
+
+/// The head that the branch must have at origin. It may be absent until work on the task was judged once: then this
+/// push makes it.
+async fn at_origin(a: &Attempt, start: &Sha) -> Result<Option<Sha>, EngineError> {
+    if a.task.candidate.is_some() {
+        return Ok(Some(start.clone()));
+    }
+    let (project, branch) = (a.project.clone(), a.task.branch.clone());
+    let there = blocking(move || project.repository()?.remote_head(&branch)).await?;
+    Ok(there.map(|_| start.clone()))
 }
 
 /// Claim before act: the intent is written only while the job is still ours. The one before it came to nothing.

@@ -1,4 +1,4 @@
-//! Makes what a run needs: branch, worktree, request, prompt. Can be repeated: everything is made anew.
+//! Makes what a run needs: worktree, request, prompt. Can be repeated: everything is made anew.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) const PROMPT_FILE: &str = "prompt.md";
 const REQUEST: &str = "00-business-request.md";
 
 pub(super) async fn prepare(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
-    // The branch may be made at origin.
+    // Whoever was superseded must not clear a worktree in which an agent works by now.
     a.check_hold(engine).await?;
     let role = role(a)?;
     let text = render(a, role)?;
@@ -64,7 +64,8 @@ fn check_out(
     worktree: &Path,
 ) -> Result<(Sha, CodeTree), EngineError> {
     let repo = project.repository()?;
-    let head = repo.ensure_branch(&task.branch)?;
+    // The first push makes the branch: nobody waits for that here.
+    let head = repo.start_of(&task.branch)?;
     repo.prepare_worktree(worktree, &head)?;
     let tree = repo.code_tree(&head)?;
     Ok((head, tree))
