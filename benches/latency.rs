@@ -32,6 +32,8 @@ const STAGES: [&str; 4] = ["architecture", "development", "review", "testing"];
 const FILES: usize = 400;
 const TASKS: usize = 60;
 const WARM_UP: usize = 3;
+/// Tasks that are asked for in the same moment: one of them finds the worktree that stands ready.
+const BURST: usize = 3;
 /// How long an agent works. Real ones take minutes; what Orch does meanwhile has to fit in here.
 const WORK: &str = "0.2";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,6 +100,7 @@ fn main() -> Result<()> {
     let Measured {
         first,
         next,
+        burst,
         made,
         ended,
     } = actix_rt::System::new().block_on(measured)?;
@@ -127,6 +130,12 @@ fn main() -> Result<()> {
     );
     row("  of that in git", &next, |s| s.git, &[]);
     row("  of that not in git", &next, |s| s.total - s.git, &[(50, 20.0)]);
+    row(
+        &format!("{BURST} tasks asked for at once → each agent started"),
+        &burst,
+        |s| s.total,
+        &[],
+    );
     row(
         "by hand: branch, worktree add, start of the same agent",
         &made,
@@ -215,7 +224,7 @@ impl Home {
         )?;
         fs::write(
             root.join("orch.toml"),
-            format!("data_dir = {:?}\n", root.join("data")),
+            format!("data_dir = {:?}\nmax_concurrency = {BURST}\n", root.join("data")),
         )?;
         let project = PROJECT
             .replace("@REPO@", &repository.display().to_string())
@@ -381,6 +390,7 @@ impl Service {
 struct Measured {
     first: Vec<Span>,
     next: Vec<Span>,
+    burst: Vec<Span>,
     made: Vec<f64>,
     ended: Vec<f64>,
 }
@@ -414,13 +424,39 @@ async fn drive(home: &Home, words: &mut Words, service: &Service, tasks: usize) 
         service.rest().await?;
         by_hand.round(words, n).await?;
     }
+    let mut burst = Vec::new();
+    for _ in 0..tasks.div_ceil(BURST) {
+        burst.extend(at_once(home, words, service).await?);
+    }
     let ByHand { made, ended, .. } = by_hand;
     Ok(Measured {
         first,
         next,
+        burst,
         made,
         ended,
     })
+}
+
+/// Tasks come faster than worktrees can be made ahead.
+async fn at_once(home: &Home, words: &mut Words, service: &Service) -> Result<Vec<Span>> {
+    service.rest().await?;
+    let before = Moment::now(&home.database());
+    for n in 0..BURST {
+        let new = AddTask {
+            title: format!("at once {n}"),
+            ..AddTask::default()
+        };
+        intake::add(&service.engine, new, now()).await?;
+    }
+    let mut spans = Vec::new();
+    for _ in 0..2 * BURST * STAGES.len() {
+        let word = tokio::time::timeout(PATIENCE, heard(words)).await??;
+        if word.what == format!("start {}", STAGES[0]) {
+            spans.push(before.until(&word.at));
+        }
+    }
+    Ok(spans)
 }
 
 /// The same with git alone: what nobody can save who makes a worktree per agent when it is wanted. One round after each
@@ -473,9 +509,9 @@ impl<'a> ByHand<'a> {
         )?;
         let path = self.add(&first, "main")?;
         let mut one = self.agent("development", &path)?;
-        self.made.push(ms(heard(words).await?.at - began));
+        self.made.push(ms(heard(words).await?.at.at - began));
         one.wait()?;
-        let began = heard(words).await?.at;
+        let began = heard(words).await?.at.at;
         git_at(&path, &["add", "--all"])?;
         let author = ["-c", "user.name=x", "-c", "user.email=x@localhost"];
         git_at(
@@ -488,7 +524,7 @@ impl<'a> ByHand<'a> {
         )?;
         let head = fs::read_to_string(self.bare.join(format!("worktrees/{first}/HEAD")))?;
         let mut two = self.agent("review", &self.add(&second, head.trim())?)?;
-        self.ended.push(ms(heard(words).await?.at - began));
+        self.ended.push(ms(heard(words).await?.at.at - began));
         two.wait()?;
         heard(words).await?;
         for name in [first, second] {
@@ -498,8 +534,8 @@ impl<'a> ByHand<'a> {
     }
 }
 
-async fn heard(words: &mut Words) -> Result<Moment> {
-    Ok(words.recv().await.context("no more words")?.at)
+async fn heard(words: &mut Words) -> Result<Word> {
+    words.recv().await.context("no more words")
 }
 
 fn git_at(at: &Path, args: &[&str]) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::agents::Presets;
 use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::engine::instances::{self, Enrolled};
 use crate::engine::run::{claim_of, run_dir};
-use crate::engine::{Engine, Parts, ProjectHandle};
+use crate::engine::{Engine, Parts, ProjectHandle, spare};
 use crate::http::{self, ActorView, Sources};
 use crate::process::{self, RunState};
 use crate::settings::project::Project;
@@ -107,7 +107,9 @@ async fn run(
     book.start(intensity)?;
     let told = engine.clone();
     let _listener = store.listen(move || told.committed())?;
-    handles.into_values().for_each(open_ahead);
+    handles
+        .into_values()
+        .for_each(|project| open_ahead(engine.clone(), project));
     info!("listening on http://{}", address; "instance" => instance.as_str(), "version" => env!("CARGO_PKG_VERSION"));
 
     wait_for_stop().await?;
@@ -131,9 +133,10 @@ async fn run(
 }
 
 /// Clones before the first task needs it, and says early what keeps a project from working. Nobody waits for it.
-fn open_ahead(project: Arc<ProjectHandle>) {
+fn open_ahead(engine: Engine, project: Arc<ProjectHandle>) {
     actix_rt::spawn(async move {
         let (name, file) = (project.config.name.clone(), project.config.source.clone());
+        let id = project.id;
         let opened =
             tokio::task::spawn_blocking(move || project.repository()?.finish_interrupted_merge().map(drop));
         if let Ok(Err(e)) = opened.await {
@@ -143,6 +146,8 @@ fn open_ahead(project: Arc<ProjectHandle>) {
                 file.display(),
                 e
             );
+        } else if let Err(e) = spare::provide(&engine, id).await {
+            warn!("project {}: no spare worktree: {}", name, e);
         }
     });
 }

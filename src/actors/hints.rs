@@ -1,8 +1,12 @@
 //! Turns the engine's hints into messages. A hint that is lost costs time only.
 
+use std::time::Duration;
+
+use slog_scope::warn;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::engine::Hint;
+use crate::domain::id::ProjectId;
+use crate::engine::{Hint, spare};
 
 use super::notifier::Deliver;
 use super::queue::QueueJobs;
@@ -14,11 +18,27 @@ pub async fn forward(mut hints: UnboundedReceiver<Hint>, book: AddressBook) {
         match hint {
             Hint::Jobs => book.queue.do_send(QueueJobs),
             Hint::Outbox => book.notifier.do_send(Deliver),
+            Hint::Spare(project) => {
+                actix_rt::spawn(provide_spare(project, book.clone()));
+            }
             Hint::Stop(claim) => {
                 if let Some(monitor) = book.monitor_of(claim) {
                     monitor.do_send(TakenAway);
                 }
             }
         }
+    }
+}
+
+/// An agent that was just started, or the next one, has the machine for itself until then.
+const SETTLED: Duration = Duration::from_millis(100);
+
+async fn provide_spare(project: ProjectId, book: AddressBook) {
+    tokio::time::sleep(SETTLED).await;
+    if book.claims()
+        && let Err(e) = spare::provide(&book.engine, project).await
+    {
+        // The next start makes its own worktree, and asks again.
+        warn!("no spare worktree: {}", e);
     }
 }

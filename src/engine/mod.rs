@@ -21,6 +21,7 @@ pub mod queue;
 pub mod recover;
 pub mod rescue;
 pub mod run;
+pub mod spare;
 mod transition;
 pub mod views;
 
@@ -52,6 +53,8 @@ pub enum Hint {
     Stop(Claim),
     /// The outbox has rows to deliver.
     Outbox,
+    /// The project's spare worktree was used, or main moved on from it.
+    Spare(ProjectId),
 }
 
 /// Reads the clock on behalf of the engine, which has none of its own.

@@ -8,7 +8,7 @@ use crate::domain::job::{Claim, Job, JobStatus};
 use crate::store::{StoreError, jobs, runs};
 
 use super::run::abandon;
-use super::{Engine, EngineError, check, rescue};
+use super::{Engine, EngineError, check, rescue, spare};
 
 /// What there is to go on with.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +81,9 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
     }
     swept.trouble.extend(check::sweep_left_over(engine).await?);
     swept.trouble.extend(rescue::go_on(engine).await?);
+    if let Err(e) = spare::sweep(engine).await {
+        swept.trouble.push(format!("spare worktrees: {e}"));
+    }
     Ok(swept)
 }
 

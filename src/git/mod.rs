@@ -25,6 +25,7 @@ mod refs;
 mod repository;
 pub mod sample;
 mod scratch_index;
+mod spare;
 mod spent;
 mod staging;
 mod take_along;

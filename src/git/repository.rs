@@ -15,6 +15,7 @@ use super::mend::{FETCHED, is_damage};
 use super::origin::{Origin, main_head, secret_config};
 use super::reader::Idle;
 use super::refs::{self, Found};
+use super::spare::Spare;
 use super::upkeep::AGENTS_DO_NOT_PUSH;
 
 const ATTEMPTS: usize = 3;
@@ -78,6 +79,7 @@ struct Shared {
     memo: Memo,
     idle_reader: Arc<Idle>,
     adding: Mutex<()>,
+    spare: Mutex<Option<Spare>>,
 }
 
 impl Repository {
@@ -234,6 +236,11 @@ impl Repository {
     /// Held while a worktree is added: git reads the half-written one of a neighbour as broken.
     pub(super) fn adding(&self) -> std::sync::MutexGuard<'_, ()> {
         self.shared.adding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The spare worktree. Locked while it is made.
+    pub(super) fn spare(&self) -> &Mutex<Option<Spare>> {
+        &self.shared.spare
     }
 
     /// A call on the clone itself.

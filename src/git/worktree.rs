@@ -42,7 +42,7 @@ impl Repository {
         self.add_worktree(path, at)
     }
 
-    fn clear_for(&self, path: &Path) -> Result<(), GitError> {
+    pub(super) fn clear_for(&self, path: &Path) -> Result<(), GitError> {
         self.remove_worktree(path)?;
         self.pin_config()?;
         self.stow_stray_branches()?;

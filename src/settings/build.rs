@@ -177,6 +177,7 @@ fn queue(v: &Values) -> Queue {
         max_transient_attempts: v.whole("queue.max_transient_attempts"),
         project_concurrency: v.whole("queue.project_concurrency"),
         retry_delay: v.seconds("queue.retry_delay_s"),
+        spare_worktrees: v.switch("queue.spare_worktrees"),
     }
 }
 

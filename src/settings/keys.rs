@@ -77,6 +77,7 @@ pub const KEYS: &[Key] = &[
     key("queue.max_transient_attempts", COUNT_OR_NONE),
     key("queue.project_concurrency", COUNT_OR_NONE),
     key("queue.retry_delay_s", Kind::Seconds(0)),
+    key("queue.spare_worktrees", Kind::Switch),
     key("instance.heartbeat_s", Kind::Seconds(1)),
     key("instance.ttl_s", Kind::Seconds(2)),
     key("agent.timeout_s", Kind::Seconds(1)),

@@ -54,6 +54,8 @@ pub struct Queue {
     pub project_concurrency: usize,
     /// Pause before a failed job is tried again.
     pub retry_delay: Duration,
+    /// Keep one worktree per project ready.
+    pub spare_worktrees: bool,
 }
 
 /// `instance.*`: how instances that share a PostgreSQL database know of each other.

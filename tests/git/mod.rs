@@ -13,5 +13,6 @@ mod merges;
 mod pushes;
 mod reads;
 mod rebases;
+mod spares;
 mod wip;
 mod worktrees;

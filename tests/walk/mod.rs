@@ -17,5 +17,6 @@ mod operator;
 mod own_pipeline;
 mod questions;
 mod rescue;
+mod spares;
 mod stopped;
 mod ten_tasks;

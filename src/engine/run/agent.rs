@@ -14,7 +14,7 @@ use crate::settings::project::{self, AgentSettings};
 use crate::store::runs::RunPatch;
 
 use super::super::look::about;
-use super::super::{Engine, EngineError, blocking, transition};
+use super::super::{Engine, EngineError, Hint, blocking, transition};
 use super::failed::{self, Again};
 use super::prepare::{PROMPT_FILE, role};
 use super::{Attempt, Step};
@@ -46,6 +46,7 @@ pub(super) async fn launch(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
         ..RunPatch::default()
     };
     a.record(engine, patch).await?;
+    engine.hint(Hint::Spare(a.project.id));
     Ok(Step::On)
 }
 

@@ -21,7 +21,7 @@ use crate::store::{Conn, intents};
 use super::super::lease::{self, Asked, MergeLease, Waiting};
 use super::super::look::{Looked, Question, confirm_key, contains, heads, look, merge_key};
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
-use super::super::{Engine, EngineError, blocking};
+use super::super::{Engine, EngineError, Hint, blocking};
 use super::judge;
 use super::perform::LEASE_FALLBACK;
 use super::{Attempt, Step};
@@ -239,6 +239,7 @@ async fn merged(engine: &Engine, a: &mut Attempt, head: &Sha) -> Result<Step, En
     });
     recorded.await?;
     engine.committed();
+    engine.hint(Hint::Spare(a.project.id));
     after_merge(engine, a).await
 }
 

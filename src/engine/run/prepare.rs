@@ -66,7 +66,7 @@ fn check_out(
     let repo = project.repository()?;
     // The first push makes the branch: nobody waits for that here.
     let head = repo.start_of(&task.branch)?;
-    repo.prepare_worktree(worktree, &head)?;
+    repo.prepare_from_spare(worktree, &head)?;
     let tree = repo.code_tree(&head)?;
     Ok((head, tree))
 }
