@@ -6,7 +6,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::error::StoreError;
-use super::place::Place;
+use super::place::{Place, patient};
 
 /// A connection inside a transaction. Table functions take it; [`super::Store`] hands it out.
 ///
@@ -54,7 +54,7 @@ impl Conn {
                 Ok(Self::Sqlite(c))
             }
             Place::Postgres(url) => {
-                let mut c = PgConnection::establish(url)?;
+                let mut c = PgConnection::establish(&patient(url))?;
                 c.batch_execute("SET application_name = 'orch'; SET client_min_messages = warning;")?;
                 Ok(Self::Pg(c))
             }

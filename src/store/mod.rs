@@ -49,6 +49,7 @@ mod place;
 mod pool;
 mod service;
 mod transaction;
+mod wire;
 mod writer;
 
 pub mod clock;

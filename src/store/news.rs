@@ -1,27 +1,27 @@
 //! Word between services on one PostgreSQL database that something was committed. A word says "look" and nothing else:
 //! one that is lost, or heard twice, changes nothing but the time at which somebody looks.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 
-use super::conn::{Conn, Purpose};
+use super::conn::Conn;
 use super::error::StoreError;
-use super::place::Place;
+use super::wire::{Listening, Woken};
 
-/// Between two looks at what the connection has received. A look asks the server nothing: Diesel does not give away the
-/// socket that could be waited for.
-const LOOK: Duration = Duration::from_millis(50);
+const CHANNEL: &str = "orch";
 /// Between two attempts to connect.
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Listens for as long as it lives.
 #[derive(Debug)]
 pub struct Listener {
-    _stop: Sender<()>,
+    _stop: UnixStream,
 }
 
 /// Tells the other services when the transaction commits, and never when it does not. However often it is said in one
@@ -52,23 +52,25 @@ impl QueryFragment<Pg> for Tell {
 
 /// Calls `heard` after each word, and after each connection: what was said before it was missed. On a connection of
 /// its own, made again when it is lost.
-pub(super) fn listen(place: Place, heard: impl Fn() + Send + 'static) -> Result<Listener, StoreError> {
-    let (sender, stop) = channel();
-    let stopped = move |wait| stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+pub(super) fn listen(url: String, heard: impl Fn() + Send + 'static) -> Result<Listener, StoreError> {
+    let started = |e: std::io::Error| StoreError::Database {
+        why: format!("the listening thread could not be started: {e}"),
+    };
+    let (stop, stopped) = UnixStream::pair().map_err(started)?;
+    stopped.set_read_timeout(Some(RECONNECT)).map_err(started)?;
     let work = move || {
         loop {
-            if let Ok(mut conn) = connect(&place) {
+            if let Ok(mut listening) = Listening::open(&url, CHANNEL) {
                 heard();
-                while let Ok(words) = received(&mut conn) {
-                    if words > 0 {
-                        heard();
-                    }
-                    if stopped(LOOK) {
-                        return;
+                while let Ok(woken) = listening.wait(stopped.as_fd()) {
+                    match woken {
+                        Woken::ByWords => heard(),
+                        Woken::ByCaller => return,
                     }
                 }
             }
-            if stopped(RECONNECT) {
+            // Nobody ever writes: it ends when the listener is dropped.
+            if (&stopped).read(&mut [0]).is_ok() {
                 return;
             }
         }
@@ -76,22 +78,6 @@ pub(super) fn listen(place: Place, heard: impl Fn() + Send + 'static) -> Result<
     std::thread::Builder::new()
         .name("orch-listen".to_owned())
         .spawn(work)
-        .map(|_| Listener { _stop: sender })
-        .map_err(|e| StoreError::Database {
-            why: format!("the listening thread could not be started: {e}"),
-        })
-}
-
-fn connect(place: &Place) -> Result<Conn, StoreError> {
-    let mut conn = Conn::establish(place, Purpose::Inspect)?;
-    conn.batch("SET application_name = 'orch listens'; LISTEN orch")?;
-    Ok(conn)
-}
-
-/// How many words have come since the last look. Does not wait.
-fn received(conn: &mut Conn) -> QueryResult<usize> {
-    match conn {
-        Conn::Sqlite(_) => Ok(0),
-        Conn::Pg(c) => c.notifications_iter().try_fold(0, |n, word| word.map(|_| n + 1)),
-    }
+        .map(|_| Listener { _stop: stop })
+        .map_err(started)
 }

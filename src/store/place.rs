@@ -40,6 +40,28 @@ impl Place {
     }
 }
 
+/// How long a server may be silent before its connection counts as lost; what the URL says itself stands. Without it a
+/// machine that vanished would be waited for until the system gives up, a quarter of an hour.
+const PATIENCE: [(&str, &str); 5] = [
+    ("connect_timeout", "10"),
+    ("keepalives_idle", "20"),
+    ("keepalives_interval", "5"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "30000"),
+];
+
+/// The address of a PostgreSQL server with a limit to what is waited for.
+pub(super) fn patient(url: &str) -> String {
+    let mut whole = url.to_owned();
+    for (name, value) in PATIENCE {
+        if !whole.contains(&format!("{name}=")) {
+            let joint = if whole.contains('?') { '&' } else { '?' };
+            whole.push_str(&format!("{joint}{name}={value}"));
+        }
+    }
+    whole
+}
+
 /// Takes password and parameters out of a URL.
 fn without_password(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or(url);
@@ -74,6 +96,18 @@ impl fmt::Debug for Place {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn a_silent_server_is_given_up_unless_the_url_says_otherwise() {
+        let plain = patient("postgres://orch@db/orch");
+        assert!(plain.starts_with("postgres://orch@db/orch?connect_timeout=10&keepalives_idle=20&"));
+        assert!(plain.ends_with("&tcp_user_timeout=30000"), "{plain}");
+        let own = patient("postgres://orch@db/orch?sslmode=require&connect_timeout=3");
+        assert!(
+            own.starts_with("postgres://orch@db/orch?sslmode=require&connect_timeout=3&keepalives_idle"),
+            "{own}"
+        );
+    }
 
     #[test]
     fn the_scheme_chooses_the_backend() {

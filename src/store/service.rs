@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::migrations;
 use super::news::{self, Listener};
 use super::open::{check_header, check_use, lock_file, prepare};
-use super::place::Place;
+use super::place::{Place, patient};
 use super::pool::Connected;
 use super::writer::{self, Message};
 
@@ -224,7 +224,7 @@ impl Store {
     pub fn listen(&self, heard: impl Fn() + Send + 'static) -> Result<Option<Listener>, StoreError> {
         match &self.inner.place {
             Place::Sqlite(_) => Ok(None),
-            place @ Place::Postgres(_) => news::listen(place.clone(), heard).map(Some),
+            Place::Postgres(url) => news::listen(patient(url), heard).map(Some),
         }
     }
 
