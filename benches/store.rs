@@ -245,6 +245,7 @@ async fn work(store: &Store, batch: usize) -> Result<usize, StoreError> {
             now: NOW,
             node: NodeName::trusted("local"),
             instance: InstanceId::trusted("bench"),
+            known_projects: None,
             max_concurrency: 10_000,
             project_concurrency: Vec::new(),
             default_project_concurrency: None,

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::actors::fault::MonitorPanic;
+use crate::actors::heartbeat::Look;
 use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
 use crate::actors::{AddressBook, hints, now};
 use crate::agents::Presets;
@@ -105,8 +106,11 @@ async fn run(
         within: settings.supervisor.window,
     };
     book.start(intensity)?;
-    let told = engine.clone();
-    let _listener = store.listen(move || told.committed())?;
+    let (told, looks) = (engine.clone(), book.heartbeat.clone());
+    let _listener = store.listen(move || {
+        told.committed();
+        looks.do_send(Look);
+    })?;
     handles
         .into_values()
         .for_each(|project| open_ahead(engine.clone(), project));

@@ -12,11 +12,18 @@ use super::notifier::Deliver;
 use super::supervisor::Incarnation;
 use super::{AddressBook, TakenAway};
 
+/// Another service may have taken something away.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Look;
+
 /// The heartbeat.
 pub struct HeartbeatActor {
     _life: Incarnation,
     book: AddressBook,
     busy: bool,
+    looking: bool,
+    again: bool,
     on_duty: bool,
     silent: bool,
 }
@@ -25,8 +32,6 @@ pub struct HeartbeatActor {
 struct Round {
     beat: Beat,
     taken_over: TakenOver,
-    /// Claims that are watched here and are over.
-    taken_away: Vec<Claim>,
 }
 
 impl HeartbeatActor {
@@ -35,6 +40,8 @@ impl HeartbeatActor {
             _life: life,
             book,
             busy: false,
+            looking: false,
+            again: false,
             on_duty: false,
             silent: false,
         }
@@ -45,30 +52,58 @@ impl HeartbeatActor {
             return;
         }
         self.busy = true;
-        let (engine, watched) = (self.book.engine.clone(), self.book.watched());
+        let engine = self.book.engine.clone();
         let round = async move {
             let beat = instances::beat(&engine).await?;
             let taken_over = match beat.on_duty {
                 true => instances::take_over(&engine).await?,
                 false => TakenOver::default(),
             };
-            let taken_away = instances::taken_away(&engine, watched).await?;
-            Ok::<_, EngineError>(Round {
-                beat,
-                taken_over,
-                taken_away,
-            })
+            Ok::<_, EngineError>(Round { beat, taken_over })
         };
-        ctx.spawn(round.into_actor(self).map(|round, actor, _| {
+        ctx.spawn(round.into_actor(self).map(|round, actor, ctx| {
             actor.busy = false;
             match round {
-                Ok(round) => actor.report(round),
+                Ok(round) => {
+                    actor.report(round);
+                    actor.look(ctx);
+                }
                 Err(e) => {
                     actor.silent = true;
                     error!("the database does not hear this service: {}", e);
                 }
             }
         }));
+    }
+
+    /// For claims that are watched here and are over.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.looking {
+            self.again = true;
+            return;
+        }
+        self.looking = true;
+        let (engine, watched) = (self.book.engine.clone(), self.book.watched());
+        let look = async move { instances::taken_away(&engine, watched).await };
+        ctx.spawn(look.into_actor(self).map(|gone, actor, ctx| {
+            actor.looking = false;
+            match gone {
+                Ok(gone) => gone.into_iter().for_each(|claim| actor.tell(claim)),
+                Err(e) => warn!(
+                    "not looked what was taken away, done at the next heartbeat: {}",
+                    e
+                ),
+            }
+            if std::mem::take(&mut actor.again) {
+                actor.look(ctx);
+            }
+        }));
+    }
+
+    fn tell(&self, claim: Claim) {
+        if let Some(monitor) = self.book.monitor_of(claim) {
+            monitor.do_send(TakenAway);
+        }
     }
 
     fn report(&mut self, round: Round) {
@@ -80,11 +115,6 @@ impl HeartbeatActor {
         }
         for line in &round.taken_over.trouble {
             warn!("not taken over, tried again at the next heartbeat: {}", line);
-        }
-        for claim in round.taken_away {
-            if let Some(monitor) = self.book.monitor_of(claim) {
-                monitor.do_send(TakenAway);
-            }
         }
         if round.beat.on_duty && !self.on_duty {
             info!("on duty for all instances");
@@ -101,5 +131,12 @@ impl Actor for HeartbeatActor {
         self.beat(ctx);
         let every = self.book.engine.settings().instance.heartbeat;
         ctx.run_interval(every, |actor, ctx| actor.beat(ctx));
+    }
+}
+
+impl Handler<Look> for HeartbeatActor {
+    type Result = ();
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.look(ctx);
     }
 }

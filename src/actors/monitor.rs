@@ -84,6 +84,9 @@ impl AgentMonitorActor {
     fn over(&mut self, driven: Result<Driven, EngineError>, ctx: &mut Context<Self>) {
         match driven {
             Ok(driven) => {
+                if driven == Driven::Superseded {
+                    self.book.engine.note_superseded();
+                }
                 info!("job is over"; "job" => self.claim.job.0, "how" => format!("{driven:?}"));
                 forget(&self.book, self.claim);
                 self.book.queue.do_send(QueueJobs);

@@ -1,6 +1,6 @@
 //! Which queued job may be claimed now. Decides about one candidate at a time; never reads or writes a row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{ProjectId, TaskId};
 use super::job::JobKind;
@@ -45,6 +45,8 @@ pub struct Slots {
     pub reserved: usize,
     /// The queue is paused.
     pub paused: bool,
+    /// Projects that the claimer can work for; none: all.
+    pub known: Option<BTreeSet<ProjectId>>,
     /// Agent jobs that may still be started in a project; a project that is absent has no limit of its own.
     pub project: BTreeMap<ProjectId, usize>,
     /// Tasks that change paths and have begun or run.
@@ -54,6 +56,8 @@ pub struct Slots {
 /// Why a job stays queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
+    /// Whoever asks does not know its project; another instance may.
+    UnknownProject,
     /// The queue is paused.
     Paused,
     /// All agent slots are taken.
@@ -115,6 +119,13 @@ impl Slots {
 
 /// Decides about one candidate. Reserved jobs look at nothing but their own ceiling: they finish what has begun.
 pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
+    if slots
+        .known
+        .as_ref()
+        .is_some_and(|known| !known.contains(&candidate.project))
+    {
+        return Eligibility::Held(Held::UnknownProject);
+    }
     if candidate.kind.is_reserved() {
         return if slots.reserved == 0 {
             Eligibility::Held(Held::NoReservedSlot)
@@ -192,8 +203,23 @@ mod tests {
         let job = candidate(5, JobKind::Agent);
         let full = BTreeMap::from([(ProjectId(1), 0)]);
         let elsewhere = BTreeMap::from([(ProjectId(2), 0)]);
+        let known = |project| Some(BTreeSet::from([ProjectId(project)]));
         let table = [
             (slots(), None),
+            (
+                Slots {
+                    known: known(1),
+                    ..slots()
+                },
+                None,
+            ),
+            (
+                Slots {
+                    known: known(2),
+                    ..slots()
+                },
+                Some(Held::UnknownProject),
+            ),
             (
                 Slots {
                     paused: true,

@@ -242,16 +242,9 @@ pub async fn taken_away(engine: &Engine, claims: Vec<Claim>) -> Result<Vec<Claim
     if claims.is_empty() || !engine.store().is_shared() {
         return Ok(Vec::new());
     }
-    let read = engine.store().read(move |tx| {
-        let mut gone = Vec::new();
-        for claim in claims {
-            if !jobs::holds(tx, claim)? {
-                gone.push(claim);
-            }
-        }
-        Ok::<_, StoreError>(gone)
-    });
-    Ok(read.await?)
+    let ids = claims.iter().map(|claim| claim.job).collect::<Vec<_>>();
+    let current = engine.store().read(move |tx| jobs::claims(tx, &ids)).await?;
+    Ok(claims.into_iter().filter(|c| !current.contains(c)).collect())
 }
 
 /// The instances that have not stopped, for people.

@@ -94,6 +94,8 @@ pub struct Engine {
     ahead_us: Arc<AtomicI64>,
     /// Writes and deeds that were refused because their claim was over.
     refused: Arc<AtomicU64>,
+    /// Claims that ended under their monitor.
+    superseded: Arc<AtomicU64>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
 }
 
@@ -111,6 +113,7 @@ impl Engine {
             heard: Arc::default(),
             ahead_us: Arc::default(),
             refused: Arc::default(),
+            superseded: Arc::default(),
             tidying: Arc::default(),
         }
     }
@@ -156,6 +159,16 @@ impl Engine {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let ttl = self.settings().instance.run_ttl();
         heard.as_ref().map_or(Duration::ZERO, |at| at.left_of(ttl))
+    }
+
+    /// A claim ended under its monitor: somebody cancelled it, or another instance took it over.
+    pub fn note_superseded(&self) {
+        self.superseded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many did since the start.
+    pub fn superseded_total(&self) -> u64 {
+        self.superseded.load(Ordering::Relaxed)
     }
 
     /// How many writes and deeds were refused since the start because their claim was over.

@@ -69,6 +69,11 @@ pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
         now,
         node: settings.node.clone(),
         instance: engine.instance().clone(),
+        // A service alone tells what is missing; among several, the others may have it.
+        known_projects: engine
+            .store()
+            .is_shared()
+            .then(|| engine.projects().map(|p| p.id).collect()),
         max_concurrency: settings.max_concurrency,
         project_concurrency: limits,
         default_project_concurrency: Some(settings.queue.project_concurrency).filter(|n| *n > 0),
@@ -92,6 +97,9 @@ pub(super) fn held(tx: &mut Conn, request: &ClaimRequest) -> Result<BTreeMap<Job
     let mut found = BTreeMap::new();
     for (job, why) in jobs::held(tx, &request, HELD_WINDOW)? {
         let text = match why {
+            Held::UnknownProject => {
+                "this service has no file of its project; one that has claims it".to_owned()
+            }
             Held::Paused => "the queue is paused".to_owned(),
             Held::NoAgentSlot => format!(
                 "all {} agent slots are taken (max_concurrency)",

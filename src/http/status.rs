@@ -143,6 +143,8 @@ pub(super) struct StatusView {
     instance: String,
     /// All services on this database that have not stopped.
     instances: Vec<InstanceView>,
+    /// Claims that ended under this one since its start: cancelled, or taken over by another.
+    superseded_total: u64,
     /// Writes and deeds of this one that were refused because their claim was over.
     refused_total: u64,
 }
@@ -226,6 +228,7 @@ pub(super) async fn status(
         version: env!("CARGO_PKG_VERSION"),
         instance: sources.instance.clone(),
         instances: instances::list(&engine).await?,
+        superseded_total: engine.superseded_total(),
         refused_total: engine.refused_total(),
     }))
 }

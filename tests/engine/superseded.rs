@@ -56,6 +56,7 @@ async fn a_job_cancelled_right_after_any_step_does_nothing_more() {
 
         assert_eq!(house.drive(claim).await, Driven::Superseded, "{step:?}");
 
+        assert_eq!(house.engine.refused_total(), 1, "{step:?}: counted");
         assert_eq!(house.stands(task).await, "development cancelled");
         assert_eq!(house.job(claim).await.status, JobStatus::Cancelled);
         assert_eq!(

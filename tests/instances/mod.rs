@@ -91,8 +91,9 @@ fn a_frozen_service_loses_its_jobs_and_its_late_writes_are_refused() {
     }
 
     send(&first, libc::SIGCONT);
-    wait_until("the late writes are refused and counted", || {
-        status(&first)["refused_total"].as_u64() == Some(2)
+    // Each was told so, or found out by a write that was refused.
+    wait_until("it knows that its claims are over", || {
+        status(&first)["superseded_total"].as_u64() == Some(2)
     });
     for id in &ids {
         wait_until("what the lost run had is put away", || {
@@ -152,7 +153,7 @@ fn a_service_that_the_database_does_not_hear_ends_its_agents_and_spends_no_attem
 fn an_agent_outlives_a_service_that_is_back_in_time_and_nobody_takes_it() {
     let Some(database) = Postgres::fresh() else { return };
     let (repo, room) = (Repo::new(), tempfile::tempdir().unwrap());
-    // The other one is on duty, and has no project to work for.
+    // The other one is on duty, knows no project, and leaves its jobs to those that do.
     let other = setup("b", &database, &repo, "exit 1").without_projects().start();
     assert!(other.log().contains("on duty"), "{}", other.log());
     let mut service = setup("a", &database, &repo, &watchful(room.path())).start();
@@ -246,4 +247,27 @@ fn a_node_whose_service_was_heard_elsewhere_waits_until_that_one_must_be_gone() 
     });
     let log = service.log();
     assert!(log.contains("another `node`"), "{log}");
+}
+
+#[test]
+fn a_job_of_a_project_that_a_service_does_not_know_is_left_to_those_that_do() {
+    let Some(database) = Postgres::fresh() else { return };
+    let repo = Repo::new();
+    let mut first = setup("a", &database, &repo, "echo x >x.txt").start();
+    first.pause(true);
+    let id = first.add("One");
+    first.stop();
+    let second = setup("b", &database, &repo, "exit 1").without_projects().start();
+    second.pause(false);
+    wait_until("it says why it is not claimed", || {
+        let live = second.queue().live;
+        live.len() == 1
+            && live[0].status == "queued"
+            && live[0]
+                .held
+                .as_deref()
+                .is_some_and(|why| why.contains("no file of its project"))
+    });
+    first.start();
+    first.wait_status(&id, "done");
 }

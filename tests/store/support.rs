@@ -221,6 +221,7 @@ pub fn request() -> ClaimRequest {
         now: NOW,
         node: NodeName::trusted("local"),
         instance: InstanceId::trusted("boot-1"),
+        known_projects: None,
         max_concurrency: 100,
         project_concurrency: Vec::new(),
         default_project_concurrency: None,

@@ -32,6 +32,8 @@ pub struct ClaimRequest {
     pub node: NodeName,
     /// The boot of the service.
     pub instance: InstanceId,
+    /// Projects whose jobs it can work at; none: all.
+    pub known_projects: Option<BTreeSet<ProjectId>>,
     /// Agent jobs that may run at once, over all projects.
     pub max_concurrency: usize,
     /// Agent jobs that may run at once in a project, where it says so itself.
@@ -114,6 +116,7 @@ impl<'a> Search<'a> {
             agent: request.max_concurrency.saturating_sub(running.len() - reserved),
             reserved: request.reserved_ceiling.saturating_sub(reserved),
             paused: request.paused,
+            known: request.known_projects.clone(),
             ..Slots::default()
         };
         Ok(Self {

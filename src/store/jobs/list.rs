@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::{JobRow, Live, Queued, Running};
-use crate::domain::id::{JobId, TaskId};
-use crate::domain::job::{Job, JobStatus};
+use crate::domain::id::{ClaimEpoch, JobId, TaskId};
+use crate::domain::job::{Claim, Job, JobStatus};
 use crate::domain::time::Timestamp;
 use crate::schema::{instances, jobs};
 use crate::store::decode::{maybe, rows};
@@ -49,6 +49,24 @@ pub fn of_task(conn: &mut Conn, task: TaskId) -> Result<Listing<Job>, StoreError
         .order(jobs::id)
         .select(JobRow::as_select())
         .load(c))?))
+}
+
+/// The claims under which those of the jobs run that do.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn claims(conn: &mut Conn, of: &[JobId]) -> Result<Vec<Claim>, StoreError> {
+    let ids: Vec<i64> = of.iter().map(|id| id.0).collect();
+    let found: Vec<(i64, i64)> = on!(conn, c => jobs::table
+        .filter(jobs::id.eq_any(&ids))
+        .filter(Running)
+        .select((jobs::id, jobs::claim_epoch))
+        .load(c))?;
+    let claim = |(id, epoch)| Claim {
+        job: JobId(id),
+        epoch: ClaimEpoch(epoch),
+    };
+    Ok(found.into_iter().map(claim).collect())
 }
 
 /// A page of running jobs by id, after the last one seen.

@@ -10,7 +10,8 @@ mod take;
 pub use claim::{ClaimRequest, claim_next, held};
 pub use end::{clear_dead_looks, end, look_dead};
 pub use list::{
-    JobCounts, by_id, counts, live_of_task, next_available_at, of_silent, of_task, queued, recent, running,
+    JobCounts, by_id, claims, counts, live_of_task, next_available_at, of_silent, of_task, queued, recent,
+    running,
 };
 pub use operate::{
     Retried, adopt, cancel, cancel_live, holds, is_of, reprioritise, retry, wake, wake_reserved,
