@@ -23,7 +23,7 @@ use serde_json::Value;
 #[expect(unused_imports, reason = "the tests use more of it")]
 mod support;
 
-use support::{Agent, ONE_STAGE, Project, Repo, Setup, TestService, children_of, wait_until};
+use support::{Agent, ONE_STAGE, Project, Repo, Setup, TestService, children_of, is_shim, wait_until};
 
 const DEATHS: usize = 20;
 const TASKS: usize = 100_000;
@@ -31,8 +31,8 @@ const RUNNING: usize = 1_000;
 const RUNS: usize = 20;
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Says that it is there, and works until it is killed.
-const WORKS: &str = r#"here "$ORCH_WORK_ITEM.$nth"; until_told never"#;
+/// Says that it is there, and works until it is killed. Without a child: a shim waits a while for those that are left.
+const WORKS: &str = r#"here "$ORCH_WORK_ITEM.$nth"; exec sleep 1000"#;
 
 fn main() {
     println!(
@@ -300,7 +300,7 @@ impl Idle {
         service.wait_here(&format!("{id}.1"));
         service.gesture(&id, "cancelled", None);
         service.wait_idle();
-        wait_until("its agent is gone", || children_of(service.pid()).is_empty());
+        wait_until("its agent is gone", || shims(&service).is_empty());
         let before = processor(service.pid());
         // Not to wait for anything: this is the span that is measured.
         thread::sleep(IDLE);
@@ -320,6 +320,11 @@ fn processor(pid: i32) -> f64 {
         text.split(' ').next()?.parse::<f64>().ok()
     });
     spent.sum::<f64>() / 1e9
+}
+
+fn shims(service: &TestService) -> Vec<i32> {
+    let children = children_of(service.pid()).into_iter();
+    children.filter(|pid| is_shim(*pid)).collect()
 }
 
 struct Busy {
@@ -344,8 +349,8 @@ impl Busy {
             service.wait_here(&format!("{id}.1"));
         }
         let mut shims = Vec::new();
-        wait_until("only shims are left of what it started", || {
-            shims = children_of(service.pid());
+        wait_until("each has its shim", || {
+            shims = self::shims(&service);
             shims.len() == RUNS
         });
         Self {

@@ -33,7 +33,7 @@ mod wait;
 pub use agent::Agent;
 pub use api::{Answer, Api};
 pub use postgres::Postgres;
-pub use processes::{children_of, lives, processes_below};
+pub use processes::{children_of, is_shim, lives, processes_below};
 pub use repo::{Repo, git, git_ok, snapshot};
 pub use server::{Server, Stop};
 pub use service::TestService;

@@ -27,10 +27,25 @@ pub fn lives(pid: i32) -> bool {
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// The children of a process, zombies too.
+/// The children of a process, zombies too, whichever of its threads started them.
 pub fn children_of(pid: i32) -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let children = lists.flat_map(|list| {
+        list.split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect::<Vec<_>>()
+    });
+    children.collect()
+}
+
+/// Whether a process is the shim of a run or of a check.
+pub fn is_shim(pid: i32) -> bool {
+    let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    args.split(|b| *b == 0).nth(1) == Some(b"shim")
 }
 
 /// Kills what is left below a folder of ours.
