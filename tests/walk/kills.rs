@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use orch::engine::views::TaskView;
 use orch::git::sample as repository;
 use serde_json::json;
 
-use crate::support::{Postgres, Project, Setup, TestService};
+use crate::support::{PATIENCE, Postgres, Project, Setup, TestService, is_shim};
 
 const KILLS: u32 = 20;
-/// The longest life of a service; its start takes a part of it.
+/// The longest life of a service, from its start or from when it is ready.
 const LIFE_MS: u64 = 700;
 /// Repeats the moments of an earlier time.
 const SEED: &str = "ORCH_TEST_SEED";
@@ -61,10 +62,15 @@ fn killed_at_random(setup: Setup) {
         .set("shutdown", "leave")
         .project(project(room.path(), &origin))
         .prepare();
+    let mut outlived = 0;
     for _ in 0..KILLS {
-        one_life(&mut service, Duration::from_millis(random.below(LIFE_MS)));
+        // One in four may die before it is ready.
+        let from_start = random.below(4) == 0;
+        let life = Duration::from_millis(random.below(LIFE_MS));
+        outlived += usize::from(one_life(&mut service, life, from_start));
     }
     service.start();
+    assert_ne!(outlived, 0, "no agent was at work when the service was killed");
     let tasks: Vec<TaskView> = service.api().get("/api/v1/tasks?all=true").ok();
     let mut agents = 0;
     for task in &tasks {
@@ -87,8 +93,13 @@ fn killed_at_random(setup: Setup) {
 fn project(room: &Path, origin: &Path) -> Project {
     let (agent, script) = (room.join("agent.sh"), room.join("slow.sh"));
     fs::write(&agent, sample::AGENT).unwrap();
+    // The first task delivers what the demo asks for; the developers of later ones leave a file.
     let slow = format!(
-        "echo \"$ORCH_WORK_ITEM $ORCH_ROLE $$\" >>'{}/begun'\nsleep 0.$(($$ % 5))\nexec sh '{}'\n",
+        r#"echo "$ORCH_WORK_ITEM $ORCH_ROLE $$" >>'{}/begun'
+[ "$ORCH_ROLE" != developer ] || echo x >"$ORCH_WORK_ITEM.txt"
+sleep 0.$((2 + $$ % 5))
+exec sh '{}'
+"#,
         room.display(),
         agent.display()
     );
@@ -101,12 +112,16 @@ fn project(room: &Path, origin: &Path) -> Project {
         ))
 }
 
-/// From its start to its death by signal 9, while a person does what is due.
-fn one_life(service: &mut TestService, life: Duration) {
+/// From its start to its death by signal 9, while a person does what is due. Whether an agent outlived it.
+fn one_life(service: &mut TestService, life: Duration, from_start: bool) -> bool {
     let seen = service.log().len();
     service.spawn();
     let pid = service.pid();
+    let (ready, wait_ready) = mpsc::channel();
     let killer = thread::spawn(move || {
+        if !from_start {
+            wait_ready.recv_timeout(PATIENCE).unwrap();
+        }
         // Not to wait for anything: this is the random moment.
         thread::sleep(life);
         // SAFETY: kill has no memory effects; the service lives until this signal, so the pid is its own.
@@ -114,6 +129,8 @@ fn one_life(service: &mut TestService, life: Duration) {
     });
     let status = loop {
         if service.is_ready(seen) {
+            // Only the first time is waited for.
+            ready.send(()).ok();
             // Whatever is asked may be cut off.
             person(service).ok();
         }
@@ -124,6 +141,7 @@ fn one_life(service: &mut TestService, life: Duration) {
     };
     killer.join().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGKILL), "it ended by itself");
+    service.processes().into_iter().any(is_shim)
 }
 
 /// Adds a task when none is left, and answers where one waits.
