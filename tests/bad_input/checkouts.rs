@@ -24,6 +24,8 @@ fn service(repo: &Repo, cases: &[(&str, &str)], at_once: i64) -> TestService {
         .agent(&developer(cases))
         .then(TWO_STAGES);
     Setup::new()
+        // An agent's `rm -rf` of the clone succeeds only while nobody writes there.
+        .set("queue.spare_worktrees", false)
         .set("max_concurrency", at_once)
         .set("queue.max_attempts", 1)
         .project(project)
