@@ -3,10 +3,9 @@
 use actix::prelude::*;
 use slog_scope::{error, info, warn};
 
+use crate::domain::job::Claim;
 use crate::engine::EngineError;
 use crate::engine::instances::{self, Beat, TakenOver};
-
-use crate::domain::job::Claim;
 
 use super::notifier::Deliver;
 use super::supervisor::Incarnation;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::domain::id::{InstanceId, JobId, NodeName};
 use crate::domain::job::{Claim, Job, JobEnd};
-use crate::domain::run::Run;
+use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
 use crate::process::{self, Liveness, Moment, RunLease};
 use crate::store::healing::NewHealing;
 use crate::store::instances::Instance;
-use crate::store::{Conn, Store, StoreError, clock, duties, healing, instances, jobs, tasks};
+use crate::store::{Conn, Store, StoreError, clock, duties, healing, instances, jobs, runs, tasks};
 
 use super::run::claim_of;
 use super::views::InstanceView;
@@ -50,7 +50,8 @@ pub async fn enroll(
     let (id, node, shared) = (id.clone(), node.clone(), store.is_shared());
     let enrolled = store.write(move |tx| {
         let now = clock::now(tx, now)?;
-        for other in instances::of_node(tx, &node)? {
+        let known = instances::unstopped(tx)?;
+        for other in known.into_iter().filter(|other| other.node == node) {
             // SQLite's file has one service at a time: it is this one.
             let lives = if shared {
                 process::is_alive(&other.process)
@@ -242,9 +243,21 @@ pub async fn taken_away(engine: &Engine, claims: Vec<Claim>) -> Result<Vec<Claim
     if claims.is_empty() || !engine.store().is_shared() {
         return Ok(Vec::new());
     }
-    let ids = claims.iter().map(|claim| claim.job).collect::<Vec<_>>();
-    let current = engine.store().read(move |tx| jobs::claims(tx, &ids)).await?;
-    Ok(claims.into_iter().filter(|c| !current.contains(c)).collect())
+    let read = engine.store().read(move |tx| {
+        let ids = claims.iter().map(|claim| claim.job).collect::<Vec<_>>();
+        let current = jobs::claims(tx, &ids)?;
+        let mut gone = Vec::new();
+        for claim in claims.into_iter().filter(|claim| !current.contains(claim)) {
+            // Whoever ends a claim by itself says so in the run, in the same transaction, and is tidying up now; a look
+            // that only waits leaves no run. Whoever has not begun finds out when it opens its run.
+            let run = runs::of_claim(tx, claim)?;
+            if run.is_some_and(|run| run.step < RunStep::Evaluated) {
+                gone.push(claim);
+            }
+        }
+        Ok::<_, StoreError>(gone)
+    });
+    Ok(read.await?)
 }
 
 /// The instances that have not stopped, for people.

@@ -86,19 +86,6 @@ pub fn heartbeat(conn: &mut Conn, id: &InstanceId, now: Timestamp) -> Result<Gua
     ))
 }
 
-/// Boots on that machine that have not said that they stopped, the youngest first.
-///
-/// # Errors
-/// [`StoreError::Broken`] when one cannot be read.
-pub fn of_node(conn: &mut Conn, node: &NodeName) -> Result<Vec<Instance>, StoreError> {
-    let rows: Vec<Columns> = on!(conn, c => instances::table
-        .filter(instances::node.eq(node.as_str()))
-        .filter(instances::stopped_at.is_null())
-        .order((instances::started_at.desc(), instances::id))
-        .load(c))?;
-    rows.into_iter().map(decode).collect()
-}
-
 /// Those that run, or ran and never said that they stopped, the youngest first.
 ///
 /// # Errors
@@ -155,15 +142,4 @@ pub fn by_id(conn: &mut Conn, id: &InstanceId) -> Result<Option<Instance>, Store
         .first(c)
         .optional())?;
     row.map(decode).transpose()
-}
-
-/// All instances, the youngest first.
-///
-/// # Errors
-/// [`StoreError::Broken`] when one cannot be read.
-pub fn all(conn: &mut Conn) -> Result<Vec<Instance>, StoreError> {
-    let rows: Vec<Columns> = on!(conn, c => instances::table
-        .order((instances::started_at.desc(), instances::id))
-        .load(c))?;
-    rows.into_iter().map(decode).collect()
 }

@@ -89,6 +89,12 @@ fn a_frozen_service_loses_its_jobs_and_its_late_writes_are_refused() {
         assert_eq!((agents[0].status.as_str(), agents[0].attempts), ("done", 1));
         assert_eq!(done.events.iter().filter(|e| e.kind == "merge").count(), 1);
     }
+    second.wait_idle();
+    assert_eq!(
+        status(&second)["superseded_total"].as_u64(),
+        Some(0),
+        "its own ends are no loss"
+    );
 
     send(&first, libc::SIGCONT);
     // Each was told so, or found out by a write that was refused.

@@ -160,10 +160,11 @@ on_both! {
         let id = boot.clone();
         let found = bed.write(move |c| instances::by_id(c, &id)).unwrap();
         assert_eq!((found.heartbeat_at, found.process), (later(10), process));
-        let id = boot.clone();
+        let (id, gone) = (boot.clone(), boot.clone());
         won(bed.write(move |c| instances::stop(c, &id, later(11))));
         assert_eq!(bed.write(move |c| instances::heartbeat(c, &boot, later(12))), Guarded::Lost);
-        assert_eq!(bed.write(instances::all)[0].stopped_at, Some(later(11)));
+        let found = bed.write(move |c| instances::by_id(c, &gone)).unwrap();
+        assert_eq!(found.stopped_at, Some(later(11)));
     }
 
     fn a_duty_is_held_by_one_instance_until_it_is_silent_for_too_long(bed) {
