@@ -170,6 +170,8 @@ diesel::table! {
         error -> Nullable<Text>,
         created_at -> BigInt,
         sent_at -> Nullable<BigInt>,
+        channel -> Text,
+        unanswered -> Integer,
     }
 }
 

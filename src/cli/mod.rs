@@ -12,6 +12,7 @@ mod exit;
 mod init;
 mod job;
 mod migrate;
+mod outbox;
 mod project;
 mod queue;
 mod run;
@@ -107,6 +108,8 @@ enum Command {
     /// Look at the projects under care.
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// Look at what could not be told yet, and send it again.
+    Outbox(outbox::OutboxArgs),
     /// Show what happened, and what happens.
     Events(events::EventsArgs),
     /// Show the settings and where each comes from.
@@ -177,6 +180,7 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         Command::Job(command) => job::run(&command, global),
         Command::Run(command) => run::run(&command, global),
         Command::Project(command) => project::run(&command, global),
+        Command::Outbox(args) => outbox::run(&args, global),
         Command::Events(args) => events::run(&args, global),
         Command::Config(command) => config::run(&command, global),
         Command::Doctor(args) => doctor::run(&args, global),

@@ -2,6 +2,7 @@
 //! Never does I/O, never reads a clock, knows neither Diesel nor actix.
 
 pub mod claim;
+pub mod delivery;
 pub mod evidence;
 pub mod evidence_packet;
 pub mod front_matter;

@@ -1,86 +1,303 @@
-//! Delivers the outbox: a comment to the local tracker's comments, a state to the task itself, a notification to
-//! the log. A row is marked only after its effect; the local effects are idempotent by the row's cause.
+//! Delivers the outbox: a comment to the local tracker's comments, a state to the task itself, a notification to every
+//! channel that is set up. A notice is marked only after its effect; what went wrong decides when it is tried again.
 
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use crate::domain::delivery::{Channel, Fate, Sending, fate};
 use crate::domain::id::FencingToken;
 use crate::domain::time::Timestamp;
+use crate::integrations::notify::Receivers;
 use crate::integrations::tracker::Tracker;
-use crate::store::outbox::{Notice, OutboxKind};
-use crate::store::{Conn, StoreError, duties, outbox};
+use crate::store::outbox::{self, Failed, NewOutbox, Notice, OutboxId, OutboxKind};
+use crate::store::{Conn, Guarded, StoreError, duties};
 
-use super::{Engine, EngineError};
+use super::views::NoticeView;
+use super::{Engine, EngineError, Hint};
 
-/// Says a notification to people: what it is about, and the text.
+/// Says a notification in the log: what it is about, and the text.
 pub type Say<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
 
 /// What one round delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Delivered {
-    /// Rows delivered.
+    /// Notices delivered.
     pub sent: usize,
+    /// Notices that could not be delivered, one line each.
+    pub trouble: Vec<String>,
     /// Rows that could not be read, with the reason.
     pub broken: Vec<(i64, String)>,
-    /// More rows wait.
+    /// More notices are due.
     pub more: bool,
+    /// When the next one may be, if one waits.
+    pub next_at: Option<Timestamp>,
 }
 
 const BATCH: usize = 100;
 
-/// Delivers what is due, in order per task. Without anything due, nothing is written. A notification is said before it is
-/// marked: who dies in between says it once more.
+/// Delivers what is due, in order per task and channel; the channels side by side. Without anything due, nothing is
+/// written. Who dies between a sending and its record sends once more.
 ///
 /// # Errors
-/// The database's.
-pub async fn deliver(engine: &Engine, say: Say<'_>) -> Result<Delivered, EngineError> {
-    let now = engine.now();
-    let (id, shared) = (engine.instance().clone(), engine.store().is_shared());
-    // One instance delivers for all.
-    let on_duty = move |tx: &mut Conn| match shared {
-        true => duties::held(tx, duties::SINGLETONS, &id, now),
-        false => Ok(Some(FencingToken(0))),
-    };
-    let asked = on_duty.clone();
-    let read = engine.store().read(move |tx| match asked(tx)? {
-        Some(token) => Ok::<_, StoreError>(Some((token, outbox::due(tx, now, BATCH)?))),
-        None => Ok(None),
+/// The database's. What a receiver does is an outcome.
+pub async fn deliver(engine: &Engine, receivers: &Receivers, say: Say<'_>) -> Result<Delivered, EngineError> {
+    let (now, duty) = (engine.now(), Duty::of(engine));
+    let asked = duty.clone();
+    let read = engine.store().read(move |tx| {
+        let Some(token) = asked.held(tx, now)? else {
+            return Ok::<_, StoreError>(None);
+        };
+        Ok(Some((token, outbox::due(tx, now, BATCH)?, outbox::next_due(tx)?)))
     });
-    let Some((token, due)) = read.await? else {
+    let Some((token, due, next_at)) = read.await? else {
         return Ok(Delivered::default());
     };
     let mut delivered = Delivered {
         broken: due.broken,
+        next_at: next_at.filter(|at| *at > now),
         ..Delivered::default()
     };
     if due.rows.is_empty() {
         return Ok(delivered);
     }
-    let text = |notice: &Notice, key: &str| {
-        notice
-            .payload
-            .get(key)
-            .and_then(|v| v.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    for notice in due.rows.iter().filter(|n| n.kind == OutboxKind::Notification) {
-        say(&text(notice, "about"), &text(notice, "text"));
+    let mut by_channel: BTreeMap<Channel, Vec<Notice>> = BTreeMap::new();
+    for notice in due.rows {
+        by_channel.entry(notice.channel).or_default().push(notice);
     }
-    let rows = due.rows;
-    let marked = engine.store().write(move |tx| match on_duty(tx)? == Some(token) {
-        true => mark(tx, &rows, now),
-        false => Ok(0),
-    });
-    delivered.sent = marked.await?;
-    // A task's later row becomes due when its earlier one is sent.
+    let round = Round {
+        engine,
+        receivers,
+        say,
+        duty,
+        token,
+    };
+    let rounds = by_channel
+        .into_iter()
+        .map(|(channel, notices)| round.channel(channel, notices));
+    for done in join_all(rounds).await {
+        let done = done?;
+        delivered.sent += done.sent;
+        delivered.trouble.extend(done.trouble);
+    }
+    // A task's later notice becomes due when its earlier one is sent or given up.
     delivered.more = true;
     engine.changed.send_modify(|n| *n += 1);
     Ok(delivered)
 }
 
-fn mark(tx: &mut Conn, rows: &[Notice], now: Timestamp) -> Result<usize, StoreError> {
-    let mut sent = 0;
-    for notice in rows {
-        Tracker::Local.deliver(tx, notice, now)?;
-        sent += usize::from(outbox::sent(tx, notice.id, now)?.is_won());
+/// The right to deliver: one instance does it for all.
+#[derive(Clone)]
+struct Duty {
+    instance: crate::domain::id::InstanceId,
+    shared: bool,
+}
+
+impl Duty {
+    fn of(engine: &Engine) -> Self {
+        Self {
+            instance: engine.instance().clone(),
+            shared: engine.store().is_shared(),
+        }
     }
-    Ok(sent)
+
+    fn held(&self, tx: &mut Conn, now: Timestamp) -> Result<Option<FencingToken>, StoreError> {
+        match self.shared {
+            true => duties::held(tx, duties::SINGLETONS, &self.instance, now),
+            false => Ok(Some(FencingToken(0))),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Done {
+    sent: usize,
+    trouble: Vec<String>,
+}
+
+struct Round<'a> {
+    engine: &'a Engine,
+    receivers: &'a Receivers,
+    say: Say<'a>,
+    duty: Duty,
+    token: FencingToken,
+}
+
+impl Round<'_> {
+    async fn channel(&self, channel: Channel, notices: Vec<Notice>) -> Result<Done, EngineError> {
+        match channel {
+            Channel::Tracker => self.here(notices, track).await,
+            Channel::People => {
+                let channels = self.receivers.channels();
+                self.here(notices, move |tx, notice, now| tell(tx, notice, &channels, now))
+                    .await
+            }
+            Channel::Log => {
+                for notice in &notices {
+                    (self.say)(notice.text("about"), notice.text("text"));
+                }
+                self.here(notices, |_, _, _| Ok(())).await
+            }
+            Channel::Webhook | Channel::Telegram => self.outside(channel, notices).await,
+        }
+    }
+
+    /// Notices whose effect is in the database, or needs no answer: all in one commit with their marks.
+    async fn here(
+        &self,
+        notices: Vec<Notice>,
+        effect: impl Fn(&mut Conn, &Notice, Timestamp) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Done, EngineError> {
+        let now = self.engine.now();
+        let sent = self.marked(move |tx| {
+            let mut sent = 0;
+            for notice in &notices {
+                if outbox::sent(tx, notice.id, now)?.is_won() {
+                    effect(tx, notice, now)?;
+                    sent += 1;
+                }
+            }
+            Ok(sent)
+        });
+        Ok(Done {
+            sent: sent.await?.unwrap_or(0),
+            ..Done::default()
+        })
+    }
+
+    /// Notices to a receiver that may be down: one after the other, until it is.
+    async fn outside(&self, channel: Channel, notices: Vec<Notice>) -> Result<Done, EngineError> {
+        let mut done = Done::default();
+        for notice in notices {
+            let sending = self.receivers.send(&notice, self.engine.now()).await;
+            let now = self.engine.now();
+            let give_up_after = self.engine.settings().notify.give_up_after;
+            let fate = fate(&sending, notice.attempted(), give_up_after, now);
+            let down = matches!(sending, Sending::Down { .. } | Sending::Unanswered { .. });
+            match &fate {
+                Fate::Sent => done.sent += 1,
+                Fate::Again { at, why, .. } => {
+                    let line = format!("{}, again at {at}: {why}", describe(&notice));
+                    done.trouble.push(line);
+                }
+                Fate::Dead { why } => {
+                    let line = format!("{}, given up (see `orch outbox`): {why}", describe(&notice));
+                    done.trouble.push(line);
+                }
+            }
+            let id = notice.id;
+            let recorded = self.marked(move |tx| record(tx, id, channel, &fate, now));
+            if recorded.await?.is_none() || down {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes while this instance is still the one that delivers; none when it is not.
+    async fn marked<T: Send + 'static>(
+        &self,
+        mark: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, EngineError> {
+        let (duty, token, now) = (self.duty.clone(), self.token, self.engine.now());
+        let marked = self.engine.store().write(move |tx| {
+            if duty.held(tx, now)? != Some(token) {
+                return Ok::<_, StoreError>(None);
+            }
+            mark(tx).map(Some)
+        });
+        Ok(marked.await?)
+    }
+}
+
+fn track(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreError> {
+    Tracker::Local.deliver(tx, notice, now)
+}
+
+/// Gives each channel a notice of its own, once for the cause.
+fn tell(tx: &mut Conn, notice: &Notice, channels: &[Channel], now: Timestamp) -> Result<(), StoreError> {
+    for channel in channels {
+        let own = NewOutbox {
+            task_id: notice.task_id,
+            cause: format!("{}@{}", notice.cause, channel.as_str()),
+            kind: OutboxKind::Notification,
+            channel: *channel,
+            payload: notice.payload.clone(),
+            available_at: now,
+        };
+        outbox::push(tx, &own, now)?;
+    }
+    Ok(())
+}
+
+fn record(
+    tx: &mut Conn,
+    id: OutboxId,
+    channel: Channel,
+    fate: &Fate,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // Lost: somebody else recorded it.
+    let _: Guarded<()> = match fate {
+        Fate::Sent => outbox::sent(tx, id, now)?,
+        Fate::Dead { why } => outbox::dead(tx, id, why)?,
+        Fate::Again { at, why, unanswered } => {
+            let failed = Failed {
+                error: why.clone(),
+                unanswered: *unanswered,
+                available_at: *at,
+            };
+            let failed = outbox::failed(tx, id, &failed)?;
+            // What is down for one is down for all.
+            outbox::hold_back(tx, channel, *at)?;
+            failed
+        }
+    };
+    Ok(())
+}
+
+fn describe(notice: &Notice) -> String {
+    format!(
+        "notice {} ({}, {})",
+        notice.id.0,
+        notice.channel.as_str(),
+        notice.cause
+    )
+}
+
+/// Most notices of a kind that are listed.
+const LISTED: usize = 200;
+
+/// What is not delivered, for people: first what was given up, newest first, then what waits, the next one first.
+///
+/// # Errors
+/// The database's.
+pub async fn list(engine: &Engine) -> Result<Vec<NoticeView>, EngineError> {
+    let read = engine.store().read(|tx| {
+        let (dead, waiting) = (outbox::given_up(tx, LISTED)?, outbox::waiting(tx, LISTED)?);
+        Ok::<_, StoreError>((dead.rows, waiting.rows))
+    });
+    let (dead, waiting) = read.await?;
+    let dead = dead.into_iter().map(|n| NoticeView::of(&n, "dead"));
+    let waiting = waiting.into_iter().map(|n| NoticeView::of(&n, "pending"));
+    Ok(dead.chain(waiting).collect())
+}
+
+/// Sends a notice again that was given up.
+///
+/// # Errors
+/// `Conflict` when it was not; the database's.
+pub async fn resend(engine: &Engine, id: i64) -> Result<(), EngineError> {
+    let now = engine.now();
+    let again = engine
+        .store()
+        .write(move |tx| outbox::resend(tx, OutboxId(id), now));
+    if !again.await?.is_won() {
+        return Err(EngineError::Conflict {
+            what: format!("notice {id} was not given up: `orch outbox` lists those that were"),
+        });
+    }
+    engine.changed.send_modify(|n| *n += 1);
+    engine.hint(Hint::Outbox);
+    Ok(())
 }

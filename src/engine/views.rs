@@ -2,6 +2,7 @@
 
 mod healing;
 mod instance;
+mod notice;
 pub mod shapes;
 
 pub use healing::HealingView;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use instance::InstanceView;
+pub use notice::NoticeView;
 
 /// A task, in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::keys::KEYS;
 use super::sections::{
-    Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Plane,
+    Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Notify, Plane,
     PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 use super::values::Values;
@@ -77,6 +77,7 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
         gitea: gitea(v),
         plane: plane(v),
         telegram: telegram(v),
+        notify: notify(v),
         staging: Staging {
             infra_tolerance_enabled: v.switch("staging.infra_tolerance_enabled"),
         },
@@ -344,6 +345,14 @@ fn telegram(v: &Values) -> Telegram {
         v.warn("telegram.bot_token", message);
     }
     telegram
+}
+
+fn notify(v: &Values) -> Notify {
+    Notify {
+        webhook_url: v.text("notify.webhook_url"),
+        webhook_secret: v.secret("notify.webhook_secret"),
+        give_up_after: Duration::from_secs(86_400 * v.whole::<u64>("notify.give_up_after_days")),
+    }
 }
 
 fn shutdown(v: &Values) -> ShutdownMode {

@@ -21,7 +21,7 @@ pub use problem::{Problem, SettingsError, Warning};
 pub use project::Project;
 pub use secret::Secret;
 pub use sections::{
-    Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Plane,
+    Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Notify, Plane,
     PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 
@@ -83,6 +83,8 @@ pub struct Settings {
     pub plane: Plane,
     /// `telegram.*`
     pub telegram: Telegram,
+    /// `notify.*`
+    pub notify: Notify,
     /// `staging.*`
     pub staging: Staging,
     /// `deploy.*`
@@ -147,6 +149,7 @@ impl Settings {
             &self.plane.api_token,
             &self.plane.webhook_secret,
             &self.telegram.bot_token,
+            &self.notify.webhook_secret,
         ]
         .into_iter()
         .flatten()

@@ -231,6 +231,17 @@ pub struct Telegram {
     pub base_url: String,
 }
 
+/// `notify.*`
+#[derive(Clone, Debug)]
+pub struct Notify {
+    /// Receives each notification as JSON.
+    pub webhook_url: Option<String>,
+    /// Signs what the webhook receives.
+    pub webhook_secret: Option<Secret>,
+    /// Age at which an undelivered notice is given up.
+    pub give_up_after: Duration,
+}
+
 /// `staging.*`
 #[derive(Clone, Debug)]
 pub struct Staging {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::decode::{Cell, Row, rows, to_json};
 use super::{Conn, Guarded, Listing, StoreError};
+use crate::domain::delivery::{Attempted, Channel};
 use crate::domain::id::TaskId;
 use crate::domain::time::Timestamp;
 use crate::schema::outbox;
@@ -66,7 +67,7 @@ impl OutboxKind {
 }
 
 /// A notice that is not delivered yet.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
     /// Identity.
     pub id: OutboxId,
@@ -76,16 +77,37 @@ pub struct Notice {
     pub cause: String,
     /// What kind it is.
     pub kind: OutboxKind,
+    /// Where it goes.
+    pub channel: Channel,
     /// Its content.
     pub payload: Value,
     /// Failed deliveries so far.
     pub attempts: i32,
+    /// Of those, deliveries that were sent and not answered.
+    pub unanswered: i32,
     /// Not before.
     pub available_at: Timestamp,
     /// Why the last delivery failed.
     pub error: Option<String>,
     /// When it was caused.
     pub created_at: Timestamp,
+}
+
+impl Notice {
+    /// A text of its content; empty where there is none.
+    pub fn text(&self, key: &str) -> &str {
+        self.payload.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What the decision about its next delivery needs.
+    pub fn attempted(&self) -> Attempted {
+        Attempted {
+            channel: self.channel,
+            attempts: self.attempts,
+            unanswered: self.unanswered,
+            created_at: self.created_at,
+        }
+    }
 }
 
 /// A notice to be sent.
@@ -97,6 +119,8 @@ pub struct NewOutbox {
     pub cause: String,
     /// What kind it is.
     pub kind: OutboxKind,
+    /// Where it goes.
+    pub channel: Channel,
     /// Its content.
     pub payload: Value,
     /// Not before.
@@ -119,8 +143,10 @@ struct Columns {
     task_id: Option<i64>,
     cause: String,
     kind: String,
+    channel: String,
     payload: String,
     attempts: i32,
+    unanswered: i32,
     available_at: i64,
     error: Option<String>,
     created_at: i64,
@@ -141,11 +167,13 @@ impl Row for Columns {
         };
         Ok(Notice {
             kind: cell("kind").word(&self.kind, OutboxKind::parse)?,
+            channel: cell("channel").word(&self.channel, Channel::parse)?,
             payload: cell("payload").json(&self.payload)?,
             id: OutboxId(self.id),
             task_id: self.task_id.map(TaskId),
             cause: self.cause,
             attempts: self.attempts,
+            unanswered: self.unanswered,
             available_at: Timestamp(self.available_at),
             error: self.error,
             created_at: Timestamp(self.created_at),
@@ -164,6 +192,7 @@ pub fn push(conn: &mut Conn, new: &NewOutbox, now: Timestamp) -> Result<Pushed, 
             outbox::task_id.eq(new.task_id.map(|id| id.0)),
             outbox::cause.eq(&new.cause),
             outbox::kind.eq(new.kind.as_str()),
+            outbox::channel.eq(new.channel.as_str()),
             outbox::payload.eq(&payload),
             outbox::status.eq("pending"),
             outbox::available_at.eq(new.available_at.0),
@@ -175,7 +204,8 @@ pub fn push(conn: &mut Conn, new: &NewOutbox, now: Timestamp) -> Result<Pushed, 
     Ok(if added == 1 { Pushed::New } else { Pushed::Known })
 }
 
-/// The notices to be sent now. Of each task only its earliest: a later one waits until that is sent or dead.
+/// The notices to be sent now. Of each task only its earliest in each channel: a later one waits until that is sent or
+/// dead.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -187,6 +217,7 @@ pub fn due(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Listing<Noti
             earlier
                 .filter(EarlierPending)
                 .filter(earlier.field(outbox::task_id).eq(outbox::task_id))
+                .filter(earlier.field(outbox::channel).eq(outbox::channel))
                 .filter(earlier.field(outbox::id).lt(outbox::id)),
         )))
         .order((outbox::available_at, outbox::id))
@@ -236,25 +267,46 @@ pub fn sent(conn: &mut Conn, id: OutboxId, now: Timestamp) -> Result<Guarded<()>
         .execute(c))?))
 }
 
+/// Why and until when a notice waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Why it could not be delivered.
+    pub error: String,
+    /// It was sent, and no answer came.
+    pub unanswered: bool,
+    /// When to try again.
+    pub available_at: Timestamp,
+}
+
 /// Records that a pending notice could not be delivered, and when to try again.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn failed(
-    conn: &mut Conn,
-    id: OutboxId,
-    error: &str,
-    available_at: Timestamp,
-) -> Result<Guarded<()>, StoreError> {
+pub fn failed(conn: &mut Conn, id: OutboxId, failed: &Failed) -> Result<Guarded<()>, StoreError> {
     Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
         .filter(outbox::id.eq(id.0))
         .filter(Pending)
         .set((
             outbox::attempts.eq(outbox::attempts + 1),
-            outbox::error.eq(error),
-            outbox::available_at.eq(available_at.0),
+            outbox::unanswered.eq(outbox::unanswered + i32::from(failed.unanswered)),
+            outbox::error.eq(&failed.error),
+            outbox::available_at.eq(failed.available_at.0),
         ))
         .execute(c))?))
+}
+
+/// Leaves a receiver alone that takes nothing now: nothing of its channel is due before then. Costs no attempt.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn hold_back(conn: &mut Conn, channel: Channel, until: Timestamp) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(outbox::table)
+        .filter(Pending)
+        .filter(outbox::channel.eq(channel.as_str()))
+        .filter(outbox::available_at.lt(until.0))
+        .set(outbox::available_at.eq(until.0))
+        .execute(c))?;
+    Ok(())
 }
 
 /// Gives a pending notice up.
@@ -283,4 +335,35 @@ pub fn given_up(conn: &mut Conn, limit: usize) -> Result<Listing<Notice>, StoreE
         .limit(rows(limit))
         .select(Columns::as_select())
         .load(c))?))
+}
+
+/// The notices that wait, the next one first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn waiting(conn: &mut Conn, limit: usize) -> Result<Listing<Notice>, StoreError> {
+    Ok(Listing::of(on!(conn, c => outbox::table
+        .filter(Pending)
+        .order((outbox::available_at, outbox::id))
+        .limit(rows(limit))
+        .select(Columns::as_select())
+        .load(c))?))
+}
+
+/// Sends a notice again that was given up, from its first attempt on.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn resend(conn: &mut Conn, id: OutboxId, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
+        .filter(outbox::id.eq(id.0))
+        .filter(Dead)
+        .set((
+            outbox::status.eq("pending"),
+            outbox::attempts.eq(0),
+            outbox::unanswered.eq(0),
+            outbox::created_at.eq(now.0),
+            outbox::available_at.eq(now.0),
+        ))
+        .execute(c))?))
 }

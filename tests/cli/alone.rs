@@ -190,8 +190,8 @@ fn a_reader_that_leaves_early_is_no_error() {
 fn what_answers_but_is_not_orch_is_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let other = super::fake_service::FakeService::on(listener, |_| {
-        super::fake_service::Reply::new(404, "<html>nothing here</html>").header("Content-Type", "text/html")
+    let other = crate::support::FakeService::on(listener, |_| {
+        crate::support::Reply::new(404, "<html>nothing here</html>").header("Content-Type", "text/html")
     });
     let ended = Orch::new().run(&["--api-url", &url, "queue"]);
     assert_eq!(ended.code, 3);

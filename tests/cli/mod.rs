@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alone;
-mod fake_service;
 mod help;
 mod init;
 mod with_service;

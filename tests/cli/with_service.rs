@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::Orch;
-use super::fake_service::{FakeService, Reply};
+use crate::support::{FakeService, Reply};
 
 fn task(id: &str, title: &str) -> serde_json::Value {
     json!({

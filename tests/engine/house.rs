@@ -21,6 +21,7 @@ use orch::domain::time::Timestamp;
 use orch::engine::run::{Driven, claim_of, drive};
 use orch::engine::views::{AddTask, GestureView, MakeGesture};
 use orch::engine::{Engine, EngineError, Hint, Parts, ProjectHandle, deliver, gestures, intake, queue};
+use orch::integrations::notify::Receivers;
 use orch::process::{self, Liveness};
 use orch::settings::project::Project;
 use orch::settings::{LoadOptions, Settings};
@@ -513,18 +514,30 @@ impl House {
         panic!("no {kind} job at {stage} came");
     }
 
-    /// Delivers the outbox until it is empty; answers the notifications.
+    /// Delivers the outbox until nothing is due; answers what the log was told.
     pub async fn deliver(&self) -> Vec<(String, String)> {
+        self.delivered().await.0
+    }
+
+    /// The same, and what could not be delivered.
+    pub async fn delivered(&self) -> (Vec<(String, String)>, Vec<String>) {
         let told = std::sync::Mutex::new(Vec::new());
-        loop {
-            let say = |about: &str, text: &str| {
-                told.lock().unwrap().push((about.to_owned(), text.to_owned()));
-            };
-            let round = deliver::deliver(&self.engine, &say).await.unwrap();
-            if !round.more {
-                return told.into_inner().unwrap();
+        let say = |about: &str, text: &str| {
+            told.lock().unwrap().push((about.to_owned(), text.to_owned()));
+        };
+        let receivers = Receivers::of(self.engine.settings());
+        let rounds = async {
+            let mut trouble = Vec::new();
+            loop {
+                let round = deliver::deliver(&self.engine, &receivers, &say).await.unwrap();
+                trouble.extend(round.trouble);
+                if !round.more {
+                    return trouble;
+                }
             }
-        }
+        };
+        let trouble = tokio::task::LocalSet::new().run_until(rounds).await;
+        (told.into_inner().unwrap(), trouble)
     }
 
     // --- rows

@@ -10,5 +10,6 @@ mod house;
 mod merging;
 mod rescue;
 mod superseded;
+mod telling;
 mod waiting;
 mod walking;

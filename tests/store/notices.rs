@@ -1,16 +1,22 @@
 //! The outbox and the intents: once per cause, in order, and recorded once.
 
+use orch::domain::delivery::Channel;
 use orch::domain::id::TaskId;
 use orch::domain::job::Claim;
 use orch::store::Guarded;
 use orch::store::intents::{self, Intent, IntentKind, IntentStatus, NewIntent};
-use orch::store::outbox::{self, NewOutbox, Notice, OutboxKind, Pushed};
+use orch::store::outbox::{self, Failed, NewOutbox, Notice, OutboxKind, Pushed};
 use serde_json::json;
 
 use super::support::*;
 
 fn push(bed: &Bed, task: Option<TaskId>, cause: &str) -> Pushed {
+    push_to(bed, Channel::Tracker, task, cause)
+}
+
+fn push_to(bed: &Bed, channel: Channel, task: Option<TaskId>, cause: &str) -> Pushed {
     let new = NewOutbox {
+        channel,
         task_id: task,
         cause: cause.to_owned(),
         kind: OutboxKind::Comment,
@@ -24,6 +30,14 @@ fn due(bed: &Bed, at: u64) -> Vec<Notice> {
     let listing = bed.write(move |c| outbox::due(c, later(at), 10));
     assert_eq!(listing.broken, []);
     listing.rows
+}
+
+fn down(until: u64, unanswered: bool) -> Failed {
+    Failed {
+        error: "down".to_owned(),
+        unanswered,
+        available_at: later(until),
+    }
 }
 
 fn causes(notices: &[Notice]) -> Vec<&str> {
@@ -45,6 +59,50 @@ fn intend(bed: &Bed, task: TaskId, key: &str) -> Intent {
 }
 
 on_both! {
+    fn order_is_kept_per_task_and_channel(bed) {
+        let task = bed.task("T-1").id;
+        for (channel, cause) in [
+            (Channel::Telegram, "t1"),
+            (Channel::Telegram, "t2"),
+            (Channel::Tracker, "a"),
+        ] {
+            push_to(bed, channel, Some(task), cause);
+        }
+        assert_eq!(causes(&due(bed, 0)), ["t1", "a"]);
+    }
+
+    fn a_receiver_that_is_left_alone_gets_nothing_and_costs_the_others_nothing(bed) {
+        let (one, two) = (bed.task("T-1").id, bed.task("T-2").id);
+        push_to(bed, Channel::Telegram, Some(one), "t1");
+        push_to(bed, Channel::Telegram, Some(two), "t2");
+        push_to(bed, Channel::Webhook, Some(two), "w");
+        let id = due(bed, 0)[0].id;
+        won(bed.write(move |c| outbox::failed(c, id, &down(60, true))));
+        bed.write(|c| outbox::hold_back(c, Channel::Telegram, later(60)));
+        assert_eq!(causes(&due(bed, 0)), ["w"]);
+        let back = due(bed, 60);
+        assert_eq!(causes(&back), ["w", "t1", "t2"]);
+        let counted = |cause: &str| {
+            let notice = back.iter().find(|n| n.cause == cause).unwrap();
+            (notice.attempts, notice.unanswered)
+        };
+        assert_eq!([counted("t1"), counted("t2")], [(1, 1), (0, 0)]);
+    }
+
+    fn what_was_given_up_is_sent_again_from_its_first_attempt_on_and_nothing_else_is(bed) {
+        let task = bed.task("T-1").id;
+        push(bed, Some(task), "a");
+        let id = due(bed, 0)[0].id;
+        assert_eq!(bed.write(move |c| outbox::resend(c, id, NOW)), Guarded::Lost);
+        won(bed.write(move |c| outbox::failed(c, id, &down(1, true))));
+        won(bed.write(move |c| outbox::dead(c, id, "gone")));
+        assert_eq!(due(bed, 60), []);
+        won(bed.write(move |c| outbox::resend(c, id, later(60))));
+        let again = &due(bed, 60)[0];
+        assert_eq!((again.attempts, again.unanswered), (0, 0));
+        assert_eq!(again.created_at, later(60));
+    }
+
     fn a_notice_is_kept_once_per_cause(bed) {
         let task = bed.task("T-1").id;
         assert_eq!(push(bed, Some(task), "a"), Pushed::New);
@@ -61,7 +119,7 @@ on_both! {
         let first = due(bed, 0);
         assert_eq!(causes(&first), ["1a", "2a", "x", "y"]);
         let id = first[0].id;
-        won(bed.write(move |c| outbox::failed(c, id, "down", later(60))));
+        won(bed.write(move |c| outbox::failed(c, id, &down(60, false))));
         assert_eq!(causes(&due(bed, 0)), ["2a", "x", "y"], "the failed one holds its follower");
         let retried = due(bed, 60);
         let failed = retried.iter().find(|n| n.cause == "1a").unwrap();
@@ -80,7 +138,7 @@ on_both! {
         won(bed.write(move |c| outbox::sent(c, a, NOW)));
         won(bed.write(move |c| outbox::dead(c, b, "gone")));
         assert_eq!(bed.write(move |c| outbox::sent(c, a, NOW)), Guarded::Lost);
-        assert_eq!(bed.write(move |c| outbox::failed(c, a, "x", NOW)), Guarded::Lost);
+        assert_eq!(bed.write(move |c| outbox::failed(c, a, &down(0, false))), Guarded::Lost);
         assert_eq!(bed.write(move |c| outbox::dead(c, b, "x")), Guarded::Lost);
         assert_eq!(causes(&bed.write(|c| outbox::given_up(c, 9)).rows), ["b"]);
         assert_eq!(bed.write(outbox::next_due), None);

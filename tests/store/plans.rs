@@ -8,6 +8,7 @@ use diesel::connection::InstrumentationEvent;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text};
 use libsqlite3_sys as ffi;
+use orch::domain::delivery::Channel;
 use orch::domain::id::{JobId, TaskId};
 use orch::domain::job::JobKind;
 use orch::domain::time::Timestamp;
@@ -146,6 +147,10 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
         ("kept work", sent(bed, move |c| runs::kept(c, kept))),
         ("open rescues", sent(bed, |c| intents::open_keyed(c, "rescue:"))),
         ("outbox", sent(bed, |c| outbox::due(c, NOW, 50))),
+        (
+            "outbox",
+            sent(bed, |c| outbox::hold_back(c, Channel::Webhook, NOW)),
+        ),
     ]
 }
 
@@ -206,7 +211,8 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     open rescues: SCAN intents USING INDEX intents_open
     outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
     outbox: CORRELATED SCALAR SUBQUERY 1
-    outbox: SEARCH earlier USING INDEX outbox_pending_by_task (task_id=? AND id<?)
+    outbox: SEARCH earlier USING INDEX outbox_pending_by_task (task_id=? AND channel=? AND id<?)
+    outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
     ");
 }
 

@@ -22,6 +22,7 @@
 
 mod agent;
 mod api;
+mod fake_service;
 mod postgres;
 mod processes;
 mod repo;
@@ -32,6 +33,7 @@ mod wait;
 
 pub use agent::Agent;
 pub use api::{Answer, Api};
+pub use fake_service::{Asked, FakeService, Reply};
 pub use postgres::Postgres;
 pub use processes::{children_of, is_shim, lives, processes_below};
 pub use repo::{Repo, git, git_ok, snapshot};

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Abort, Setting};
+use crate::domain::delivery::Channel;
 use crate::domain::id::StageName;
 use crate::domain::pipeline::CREATED;
 use crate::domain::task::{Task, TaskStatus};
@@ -89,7 +90,7 @@ pub(in crate::engine) fn notify(
         task,
         OutboxKind::Notification,
         &cause,
-        json!({ "about": about, "text": text }),
+        json!({ "about": about, "task": task.work_item_id.as_str(), "text": text }),
         now,
     )
 }
@@ -112,7 +113,7 @@ pub(in crate::engine) fn alert_if_overdue(
         waited.as_secs() / 60
     );
     let cause = format!("notify:waits:{}:{}", task.id, task.visit);
-    let payload = json!({ "about": "waits", "text": text });
+    let payload = json!({ "about": "waits", "task": task.work_item_id.as_str(), "text": text });
     push(tx, task, OutboxKind::Notification, &cause, payload, s.now)
 }
 
@@ -128,6 +129,10 @@ fn push(
         task_id: Some(task.id),
         cause: cause.to_owned(),
         kind,
+        channel: match kind {
+            OutboxKind::Comment | OutboxKind::State => Channel::Tracker,
+            OutboxKind::Notification => Channel::People,
+        },
         payload,
         available_at: now,
     };

@@ -3,6 +3,7 @@
 mod events;
 mod jobs;
 mod log_chunk;
+mod outbox;
 mod projects;
 mod queue;
 mod rescue;
@@ -29,6 +30,8 @@ use super::openapi;
     jobs::change,
     jobs::cancel,
     jobs::retry,
+    outbox::list,
+    outbox::resend,
     queue::pause,
     queue::resume,
     runs::show,
@@ -45,6 +48,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(tasks::routes)
         .configure(events::routes)
         .configure(jobs::routes)
+        .configure(outbox::routes)
         .configure(queue::routes)
         .configure(runs::routes)
         .configure(rescue::routes);

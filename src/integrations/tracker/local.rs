@@ -8,19 +8,11 @@ use crate::store::{Conn, StoreError};
 pub(super) fn deliver(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreError> {
     match (notice.kind, notice.task_id) {
         (OutboxKind::Comment, Some(task_id)) => {
-            let text = |key: &str| {
-                notice
-                    .payload
-                    .get(key)
-                    .and_then(|v| v.as_str())
-                    .unwrap_or_default()
-                    .to_owned()
-            };
             let comment = NewComment {
                 task_id,
                 external_id: notice.cause.clone(),
-                author: text("author"),
-                body: text("body"),
+                author: notice.text("author").to_owned(),
+                body: notice.text("body").to_owned(),
             };
             comments::insert(tx, &comment, now)?;
             Ok(())

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
+pub struct Asked {
     /// "GET /queue".
-    pub(super) line: String,
+    pub line: String,
     /// Lower-case names.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Asked {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -23,14 +23,14 @@ impl Asked {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Reply {
-    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
             headers: Vec::new(),
@@ -38,24 +38,24 @@ impl Reply {
         }
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 }
 
 /// The service; it ends with the test's process.
-pub(super) struct FakeService {
-    pub(super) url: String,
+pub struct FakeService {
+    pub url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl FakeService {
-    pub(super) fn new(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
+    pub fn new(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
     }
 
-    pub(super) fn on(listener: TcpListener, answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
+    pub fn on(listener: TcpListener, answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
@@ -70,7 +70,7 @@ impl FakeService {
         Self { url, asked }
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
