@@ -35,6 +35,10 @@ bench *filter:
 deny:
     cargo deny check
 
+# Lets the service die at every fail point, on both databases (ORCH_TEST_POSTGRES names the server).
+crash points="all":
+    ORCH_TEST_CRASH_POINTS={{ points }} cargo test --locked --test orch -- crash::whoever --nocapture --test-threads 1
+
 # The documentation of the code.
 docs:
     cargo doc --locked --no-deps --document-private-items --open

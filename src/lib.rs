@@ -1,6 +1,9 @@
 //! Orch delivers the work of coding agents. Folders are layers; a layer knows only those below it.
 //! `ARCHITECTURE.md` walks one task through them.
 
+#[macro_use]
+pub mod failpoint;
+
 pub mod app;
 
 pub mod cli;

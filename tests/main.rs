@@ -3,6 +3,7 @@
 mod agents;
 mod bad_input;
 mod cli;
+mod crash;
 mod demo;
 mod engine;
 mod git;

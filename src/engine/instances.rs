@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::process::{self, Liveness, Moment, RunLease};
 use crate::store::healing::NewHealing;
 use crate::store::instances::Instance;
-use crate::store::{Conn, Store, StoreError, clock, duties, healing, instances, jobs, runs, tasks};
+use crate::store::{Conn, Guarded, Store, StoreError, clock, duties, healing, instances, jobs, runs, tasks};
 
 use super::run::claim_of;
 use super::views::InstanceView;
@@ -68,8 +68,12 @@ pub async fn enroll(
                         silent,
                     }));
                 }
-                // Lost: it is noted already.
-                Liveness::Gone | Liveness::Elsewhere => drop(instances::stop(tx, &other.id, now)?),
+                Liveness::Gone | Liveness::Elsewhere => {
+                    // Nobody need wait for the silence of who is known to be gone.
+                    duties::release(tx, &other.id, now)?;
+                    // Lost: it is noted already.
+                    let _: Guarded<()> = instances::stop(tx, &other.id, now)?;
+                }
             }
         }
         instances::start(tx, &id, &node, &own, now)?;

@@ -156,7 +156,12 @@ impl Git {
     }
 
     /// Runs it; any exit code is an answer.
-    pub(super) fn run(mut self) -> Result<Output, GitError> {
+    pub(super) fn run(self) -> Result<Output, GitError> {
+        let what = self.what;
+        deed!("git", what, self.answer())
+    }
+
+    fn answer(mut self) -> Result<Output, GitError> {
         let mut command = self.command()?;
         if let Some(lock) = self.held.take() {
             command.stdin(lock);

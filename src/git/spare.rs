@@ -86,7 +86,7 @@ impl Repository {
         if seal(&spare.path, &spare.admin)? != spare.seal {
             return Ok(false);
         }
-        fs::rename(&spare.path, path)?;
+        deed!("take a spare worktree", fs::rename(&spare.path, path))?;
         let aside = spare.admin.join(format!("gitdir.{}", unique()));
         fs::write(
             &aside,

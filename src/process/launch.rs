@@ -44,18 +44,17 @@ pub fn launch(run_dir: &Path, orch_exe: &Path, spec: &LaunchSpec) -> Result<Laun
         .map_err(failed("create", &errors_path))?;
     // Nothing here may need code to run between fork and exec: std can then use posix_spawn, whose cost does not
     // grow with our memory.
-    let shim = Command::new(orch_exe)
-        .arg("shim")
+    let mut shim = Command::new(orch_exe);
+    shim.arg("shim")
         .arg(&run_dir)
         .env_clear()
         .stdin(lock)
         .stdout(Stdio::null())
-        .stderr(errors)
-        .spawn()
-        .map_err(|source| ProcessError::Shim {
-            exe: orch_exe.to_owned(),
-            source,
-        })?;
+        .stderr(errors);
+    let shim = deed!("start a shim", shim.spawn()).map_err(|source| ProcessError::Shim {
+        exe: orch_exe.to_owned(),
+        source,
+    })?;
     // Not collected yet, so the pid is still its own even if it has ended already.
     let identity = identity_of(shim.id().cast_signed())?;
     Ok(LaunchedShim { identity })

@@ -39,7 +39,7 @@ pub async fn end_orphans(run_dir: &Path) -> Result<usize, ProcessError> {
     let mut empty_looks = 0;
     // One look may miss what is just being forked.
     while empty_looks < 2 {
-        let found = kill_marked(&mark)?;
+        let found = deed!("kill orphans", kill_marked(&mark))?;
         if found.is_empty() {
             empty_looks += 1;
             continue;

@@ -42,7 +42,7 @@ pub fn kill(process: &ProcessIdentity) -> Result<Liveness, ProcessError> {
 /// before it counts as unresponsive: its own kill grace and a few seconds.
 pub async fn kill_tree(shim: &ProcessIdentity, patience: Duration) -> Result<TreeEnd, ProcessError> {
     let watch = ProcessWatch::open(shim);
-    match stop(shim)? {
+    match deed!("stop a tree", stop(shim))? {
         Liveness::Alive => {}
         Liveness::Gone => return Ok(TreeEnd::WasGone),
         Liveness::Elsewhere => return Ok(TreeEnd::Elsewhere),

@@ -6,6 +6,8 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 use tokio::sync::oneshot;
 
+use crate::failpoint::{self, Side};
+
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
 use super::migrations;
@@ -136,14 +138,15 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     {
-        match &self.inner.writer {
+        let (f, written) = between_points(f);
+        written.told(match &self.inner.writer {
             Some(writer) => {
                 let (message, answer) = writer::command(f);
                 writer.sender.send(message).await.map_err(|_| closed())?;
                 answered(answer.await)
             }
             None => self.pooled(f).await,
-        }
+        })
     }
 
     /// As [`Store::write`], but never waits for room.
@@ -156,18 +159,19 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     {
+        let (f, written) = between_points(f);
         let Some(writer) = &self.inner.writer else {
             if self.inner.pool.is_saturated() {
                 return Err(E::from(StoreError::Saturated));
             }
-            return self.pooled(f).await;
+            return written.told(self.pooled(f).await);
         };
         let (message, answer) = writer::command(f);
         writer.sender.try_send(message).map_err(|e| match e {
             TrySendError::Full(_) => E::from(StoreError::Saturated),
             TrySendError::Closed(_) => closed(),
         })?;
-        answered(answer.await)
+        written.told(answered(answer.await))
     }
 
     /// Runs a command that only reads, in one snapshot.
@@ -193,14 +197,15 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     {
-        match &self.inner.writer {
+        let (f, written) = between_points(f);
+        written.told(match &self.inner.writer {
             Some(writer) => {
                 let (message, answer) = writer::command(f);
                 writer.sender.blocking_send(message).map_err(|_| closed())?;
                 answered(answer.blocking_recv())
             }
             None => self.inner.pool.run(f),
-        }
+        })
     }
 
     /// As [`Store::read`], for threads without a runtime.
@@ -280,6 +285,32 @@ impl Drop for Inner {
             drop(std::mem::replace(&mut writer.sender, nowhere));
         }
         self.join();
+    }
+}
+
+/// A command whose commit is a fail point, named by the function that asks for it.
+fn between_points<T, E, F>(f: F) -> (impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static, Written)
+where
+    F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+{
+    let name = std::any::type_name::<F>();
+    let f = move |conn: &mut Conn| {
+        let done = f(conn)?;
+        failpoint::reached("commit", name, Side::Before);
+        Ok(done)
+    };
+    (f, Written(name))
+}
+
+/// The other side of that commit.
+struct Written(&'static str);
+
+impl Written {
+    fn told<T, E>(self, answer: Result<T, E>) -> Result<T, E> {
+        if answer.is_ok() {
+            failpoint::reached("commit", self.0, Side::After);
+        }
+        answer
     }
 }
 

@@ -7,7 +7,8 @@ use regex::Regex;
 use super::source::{Finding, Source, balanced};
 
 /// A module knows those on lower floors. Those on one floor do not know each other.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
+    ("failpoint", 0),
     ("domain", 0),
     ("schema", 1),
     ("process", 1),

@@ -109,6 +109,16 @@ impl TestService {
         }
     }
 
+    /// Sets a variable of its environment, for its next start.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.unset_env(name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+    /// Takes one away.
+    pub fn unset_env(&mut self, name: &str) {
+        self.env.retain(|(known, _)| known != name);
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) {
         let seen = self.log().len();
@@ -202,6 +212,12 @@ impl TestService {
         if let Some(mut child) = self.child.take() {
             child.end(END).unwrap();
         }
+    }
+
+    /// Asks it to end, and does not wait.
+    pub fn terminate(&self) {
+        // SAFETY: kill has no memory effects; the child was not waited for, so the pid is its own.
+        unsafe { libc::kill(self.pid(), libc::SIGTERM) };
     }
 
     /// Kills it like a power cut does; its agents live on.

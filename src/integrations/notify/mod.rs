@@ -44,8 +44,12 @@ impl Receivers {
     /// Sends a notice once. `now` is for a receiver that names a time.
     pub async fn send(&self, notice: &Notice, now: Timestamp) -> Sending {
         match (notice.channel, &self.webhook, &self.telegram) {
-            (Channel::Webhook, Some(webhook), _) => webhook.send(&self.http, notice, now).await,
-            (Channel::Telegram, _, Some(telegram)) => telegram.send(&self.http, notice, now).await,
+            (Channel::Webhook, Some(webhook), _) => {
+                deed!("tell the webhook", webhook.send(&self.http, notice, now).await)
+            }
+            (Channel::Telegram, _, Some(telegram)) => {
+                deed!("tell Telegram", telegram.send(&self.http, notice, now).await)
+            }
             (Channel::Webhook, None, _) => gone("notify.webhook_url"),
             (Channel::Telegram, _, None) => gone("telegram.bot_token and telegram.chat_id"),
             (Channel::Tracker | Channel::People | Channel::Log, ..) => Sending::Refused {
