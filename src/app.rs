@@ -20,7 +20,7 @@ use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::engine::instances::{self, Enrolled};
 use crate::engine::run::{claim_of, run_dir};
 use crate::engine::{Engine, Parts, ProjectHandle, spare};
-use crate::http::{self, ActorView, Sources};
+use crate::http::{self, ActorView, Healing, Sources};
 use crate::process::{self, RunState};
 use crate::settings::project::Project;
 use crate::settings::{LogFormat, LogLevel, Settings, ShutdownMode, Warning, data_dir};
@@ -97,7 +97,7 @@ async fn run(
     };
     let supervisor = Supervisor::start(config, Escalation::exit(flush));
     let book = AddressBook::new(engine.clone(), supervisor.clone()).with_fault(fault);
-    let (server, address) = http::server(engine.clone(), sources(&supervisor, &instance), &settings)?;
+    let (server, address) = http::server(engine.clone(), sources(&engine, &supervisor), &settings)?;
     let serving = server.handle();
     let server = actix_rt::spawn(server);
     actix_rt::spawn(hints::forward(receiver, book.clone()));
@@ -224,8 +224,8 @@ async fn enroll(
     Ok((handles, known.into_iter().map(|row| (row.id, row.name)).collect()))
 }
 
-fn sources(supervisor: &Supervisor, instance: &InstanceId) -> Sources {
-    let supervisor = supervisor.clone();
+fn sources(engine: &Engine, supervisor: &Supervisor) -> Sources {
+    let (told, supervisor) = (engine.clone(), supervisor.clone());
     Sources {
         actors: Arc::new(move || {
             let view = |s: crate::actors::supervisor::ChildStats| ActorView {
@@ -237,8 +237,8 @@ fn sources(supervisor: &Supervisor, instance: &InstanceId) -> Sources {
             };
             supervisor.stats().into_iter().map(view).collect()
         }),
-        healing: Arc::new(Default::default),
-        instance: instance.to_string(),
+        healing: Arc::new(move || Healing::of(&told)),
+        instance: engine.instance().to_string(),
     }
 }
 

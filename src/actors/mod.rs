@@ -7,6 +7,7 @@ pub mod hints;
 pub mod monitor;
 pub mod notifier;
 pub mod queue;
+pub mod reconciler;
 pub mod supervisor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use heartbeat::HeartbeatActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
 use queue::QueueActor;
+use reconciler::ReconcilerActor;
 use supervisor::{Child, Intensity, Policy, SuperviseError, Supervisor};
 
 /// The wall clock, for this floor to hand down as a value.
@@ -45,6 +47,8 @@ pub struct AddressBook {
     pub notifier: Child<NotifierActor>,
     /// Says that this instance lives; started only where several share a database.
     pub heartbeat: Child<HeartbeatActor>,
+    /// Lets forgotten tasks go on; started only where it is switched on.
+    pub reconciler: Child<ReconcilerActor>,
     monitors: Arc<Mutex<Monitors>>,
     closing: Arc<AtomicBool>,
     fault: Option<Arc<MonitorPanic>>,
@@ -59,6 +63,7 @@ impl AddressBook {
             queue: Child::named("queue"),
             notifier: Child::named("notifier"),
             heartbeat: Child::named("heartbeat"),
+            reconciler: Child::named("reconciler"),
             monitors: Arc::default(),
             closing: Arc::default(),
             fault: None,
@@ -89,6 +94,13 @@ impl AddressBook {
             .supervise_as(&self.notifier, Policy::singleton(intensity), move |inc| {
                 NotifierActor::new(inc, book.clone())
             })?;
+        if self.engine.settings().reconcile.enabled {
+            let book = self.clone();
+            self.supervisor
+                .supervise_as(&self.reconciler, Policy::singleton(intensity), move |inc| {
+                    ReconcilerActor::new(inc, book.clone())
+                })?;
+        }
         let book = self.clone();
         self.supervisor
             .supervise_as(&self.queue, Policy::singleton(intensity), move |inc| {

@@ -11,8 +11,9 @@ use crate::domain::time::Timestamp;
 use crate::integrations::notify::Receivers;
 use crate::integrations::tracker::Tracker;
 use crate::store::outbox::{self, Failed, NewOutbox, Notice, OutboxId, OutboxKind};
-use crate::store::{Conn, Guarded, StoreError, duties};
+use crate::store::{Conn, Guarded, StoreError};
 
+use super::instances::Duty;
 use super::views::NoticeView;
 use super::{Engine, EngineError, Hint};
 
@@ -84,29 +85,6 @@ pub async fn deliver(engine: &Engine, receivers: &Receivers, say: Say<'_>) -> Re
     delivered.more = true;
     engine.changed.send_modify(|n| *n += 1);
     Ok(delivered)
-}
-
-/// The right to deliver: one instance does it for all.
-#[derive(Clone)]
-struct Duty {
-    instance: crate::domain::id::InstanceId,
-    shared: bool,
-}
-
-impl Duty {
-    fn of(engine: &Engine) -> Self {
-        Self {
-            instance: engine.instance().clone(),
-            shared: engine.store().is_shared(),
-        }
-    }
-
-    fn held(&self, tx: &mut Conn, now: Timestamp) -> Result<Option<FencingToken>, StoreError> {
-        match self.shared {
-            true => duties::held(tx, duties::SINGLETONS, &self.instance, now),
-            false => Ok(Some(FencingToken(0))),
-        }
-    }
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::id::{InstanceId, JobId, NodeName};
+use crate::domain::id::{FencingToken, InstanceId, JobId, NodeName};
 use crate::domain::job::{Claim, Job, JobEnd};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
@@ -292,6 +292,30 @@ pub async fn list(engine: &Engine) -> Result<Vec<InstanceView>, EngineError> {
         }
     };
     Ok(found.into_iter().map(view).collect())
+}
+
+/// What one of all instances does: looked at again in the transaction that does it. A service alone always has it.
+#[derive(Clone, Debug)]
+pub(super) struct Duty {
+    id: InstanceId,
+    shared: bool,
+}
+
+impl Duty {
+    pub(super) fn of(engine: &Engine) -> Self {
+        Self {
+            id: engine.instance().clone(),
+            shared: engine.store().is_shared(),
+        }
+    }
+
+    /// The token under which this instance has it now; none when it has not.
+    pub(super) fn held(&self, tx: &mut Conn, now: Timestamp) -> Result<Option<FencingToken>, StoreError> {
+        match self.shared {
+            true => duties::held(tx, duties::SINGLETONS, &self.id, now),
+            false => Ok(Some(FencingToken(0))),
+        }
+    }
 }
 
 impl Engine {

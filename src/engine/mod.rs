@@ -18,6 +18,7 @@ mod present;
 pub mod project;
 pub mod queries;
 pub mod queue;
+pub mod reconcile;
 pub mod recover;
 pub mod rescue;
 pub mod run;
@@ -96,6 +97,7 @@ pub struct Engine {
     refused: Arc<AtomicU64>,
     /// Claims that ended under their monitor.
     superseded: Arc<AtomicU64>,
+    reconciling: reconcile::Remembered,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
 }
 
@@ -114,6 +116,7 @@ impl Engine {
             ahead_us: Arc::default(),
             refused: Arc::default(),
             superseded: Arc::default(),
+            reconciling: Arc::default(),
             tidying: Arc::default(),
         }
     }

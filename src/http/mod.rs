@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use auth::Access;
 use body::BodyLimit;
 use error::Problem;
-pub use status::{ActorView, Sources};
+pub use status::{ActorView, Healing, Sources};
 
 /// Threads that answer requests. The work is done elsewhere; two keep a slow client from holding up the rest.
 const WORKERS: usize = 2;

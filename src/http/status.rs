@@ -81,6 +81,28 @@ pub struct Reconcile {
     pub unblocked_total: u64,
     /// The last of them.
     pub last_unblocked: Option<String>,
+    /// Looks at a task that failed since the start; the log says which.
+    pub failed_total: u64,
+}
+
+impl Healing {
+    /// How they stand now.
+    pub fn of(engine: &Engine) -> Self {
+        let (settings, stands) = (&engine.settings().reconcile, engine.reconciliation());
+        Self {
+            reconcile: Reconcile {
+                enabled: settings.enabled,
+                // There is no tracker side yet.
+                plane_enabled: false,
+                interval: settings.interval.as_secs(),
+                last_run_ts: stands.last_run.map(|at| at.to_string()),
+                unblocked_total: stands.unblocked_total,
+                last_unblocked: stands.last_unblocked,
+                failed_total: stands.failed_total,
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// How the reaper stands.

@@ -10,7 +10,7 @@ use crate::domain::id::{FencingToken, InstanceId};
 use crate::domain::time::Timestamp;
 use crate::schema::duties;
 
-/// The outbox, and taking over what lost instances had.
+/// The outbox, taking over what lost instances had, and finding forgotten tasks.
 pub const SINGLETONS: &str = "singletons";
 
 /// Takes a duty that nobody has, or whose holder was silent too long, or keeps one's own for `ttl` more. None: another

@@ -1,5 +1,6 @@
 //! What was proved about candidates. Rows are added, never changed: the latest counts.
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::decode::{Cell, Row, all, maybe};
@@ -124,6 +125,25 @@ pub fn latest(conn: &mut Conn, task: TaskId, gate: &str) -> Result<Option<Eviden
         .select(EvidenceRow::as_select())
         .first(c)
         .optional())?)
+}
+
+/// True when a gate gave this answer about a candidate before, in whatever visit.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn was(
+    conn: &mut Conn,
+    task: TaskId,
+    gate: &str,
+    state: GateState,
+    candidate: &Sha,
+) -> Result<bool, StoreError> {
+    Ok(on!(conn, c => diesel::select(exists(evidence::table
+        .filter(evidence::task_id.eq(task.0))
+        .filter(evidence::gate.eq(gate))
+        .filter(evidence::candidate.eq(candidate.as_str()))
+        .filter(evidence::state.eq(state.as_str()))))
+        .get_result(c))?)
 }
 
 /// The id of the last answer about a task, if there is one.

@@ -204,6 +204,17 @@ pub fn push(conn: &mut Conn, new: &NewOutbox, now: Timestamp) -> Result<Pushed, 
     Ok(if added == 1 { Pushed::New } else { Pushed::Known })
 }
 
+/// Those of the causes for which there is a notice already.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn known(conn: &mut Conn, causes: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(on!(conn, c => outbox::table
+        .filter(outbox::cause.eq_any(causes))
+        .select(outbox::cause)
+        .load(c))?)
+}
+
 /// The notices to be sent now. Of each task only its earliest in each channel: a later one waits until that is sent or
 /// dead.
 ///

@@ -14,6 +14,7 @@ use orch::domain::job::JobKind;
 use orch::domain::time::Timestamp;
 use orch::store::jobs::{self, ClaimRequest};
 use orch::store::runs::KeptFilter;
+use orch::store::tasks::Forgotten;
 use orch::store::{Conn, StoreError, intents, outbox, runs, tasks};
 
 use super::support::*;
@@ -114,7 +115,12 @@ fn history(bed: &Bed, n: usize) {
 
 /// Everything that runs again and again.
 fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
-    let start = (Timestamp(0), TaskId(0));
+    let forgotten = Forgotten {
+        entered_before: later(1),
+        parked: false,
+        after: (Timestamp(0), TaskId(0)),
+        limit: 50,
+    };
     let kept = KeptFilter {
         task: None,
         before: None,
@@ -140,7 +146,7 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
         ("live job", sent(bed, |c| jobs::live_of_task(c, TaskId(1)))),
         (
             "reconcile",
-            sent(bed, move |c| tasks::reconcile_candidates(c, later(1), start, 50)),
+            sent(bed, move |c| tasks::reconcile_candidates(c, forgotten)),
         ),
         ("silent", sent(bed, |c| jobs::of_silent(c, NOW, JobId(0), 50))),
         ("open runs", sent(bed, runs::open)),

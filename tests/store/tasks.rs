@@ -2,7 +2,7 @@
 
 use orch::domain::id::{StageName, TaskId, TaskVersion, WorkItemId};
 use orch::domain::task::{TaskStatus, TrackerKind};
-use orch::store::tasks::{self, AddDependency, Inserted, TaskChange, TaskFilter};
+use orch::store::tasks::{self, AddDependency, Forgotten, Inserted, TaskChange, TaskFilter};
 use orch::store::{Guarded, StoreError, projects};
 
 use super::support::*;
@@ -137,16 +137,28 @@ on_both! {
         bed.sql("UPDATE tasks SET status = 'blocked' WHERE work_item_id = 'T-3'");
         bed.sql("UPDATE tasks SET status = 'waiting_human' WHERE work_item_id = 'T-4'");
         let mut seen = Vec::new();
-        let mut after = (orch::domain::time::Timestamp(0), TaskId(0));
+        let mut which = Forgotten {
+            entered_before: later(1),
+            parked: false,
+            after: (orch::domain::time::Timestamp(0), TaskId(0)),
+            limit: 1,
+        };
+        let start = which;
+        // A row that cannot be read is passed like any other.
+        bed.sql("UPDATE tasks SET modifies = 'no json' WHERE work_item_id = 'T-4'");
         loop {
-            let page = bed.write(move |c| tasks::reconcile_candidates(c, later(1), after, 1));
-            let Some(task) = page.rows.first() else { break };
-            after = (task.stage_entered_at, task.id);
-            seen.push(task.work_item_id.to_string());
+            let page = bed.write(move |c| tasks::reconcile_candidates(c, which));
+            let Some(last) = page.last else { break };
+            which.after = last;
+            seen.extend(page.tasks.rows.iter().map(|t| t.work_item_id.to_string()));
+            seen.extend(page.tasks.broken.iter().map(|_| "broken".to_owned()));
         }
-        assert_eq!(seen, ["T-1", "T-4", "T-5"]);
-        let start = (orch::domain::time::Timestamp(0), TaskId(0));
-        assert_eq!(bed.write(move |c| tasks::reconcile_candidates(c, NOW, start, 9)).rows, []);
+        assert_eq!(seen, ["T-1", "broken", "T-5"]);
+        let parked = bed.write(move |c| tasks::reconcile_candidates(c, Forgotten { parked: true, limit: 9, ..start }));
+        let parked: Vec<_> = parked.tasks.rows.iter().map(|t| t.work_item_id.as_str()).collect();
+        assert_eq!(parked, ["T-1", "T-3", "T-5"]);
+        let young = bed.write(move |c| tasks::reconcile_candidates(c, Forgotten { entered_before: NOW, ..start }));
+        assert_eq!((young.tasks.rows, young.last), (vec![], None));
     }
 
     fn each_number_of_a_project_is_given_once(bed) {

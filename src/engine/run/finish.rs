@@ -1,5 +1,7 @@
 //! What happens to an agent's work after its exit: committed, pushed, offered as a pull request.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::domain::evidence_packet::EvidencePacket;
@@ -7,6 +9,8 @@ use crate::domain::front_matter;
 use crate::domain::id::Sha;
 use crate::domain::pipeline::Role;
 use crate::domain::run::{RunStep, StopCause};
+use crate::domain::task::Task;
+use crate::domain::walk::Answer;
 use crate::git::{GitError, Identity, PushMode, PushOutcome, Rebase, Relation};
 use crate::process;
 use crate::store::intents::{IntentId, IntentKind, NewIntent};
@@ -15,7 +19,7 @@ use crate::store::runs::{Closing, RunPatch};
 use crate::store::{Guarded, intents, runs};
 
 use super::super::transition::{self, Abort};
-use super::super::{Engine, EngineError, blocking};
+use super::super::{Engine, EngineError, ProjectHandle, blocking};
 use super::failed::{self, Again};
 use super::{Attempt, Step, remove_dir, tidy};
 
@@ -304,20 +308,35 @@ pub(super) async fn clean_up(engine: &Engine, a: &Attempt) -> Result<(), EngineE
     Ok(())
 }
 
-/// What the next developer is told about a red gate.
+/// What the next developer is told about a gate that is red after a run.
 pub(super) async fn evidence_packet(
     engine: &Engine,
     a: &Attempt,
-    answer: &crate::domain::walk::Answer,
-    head: &crate::domain::id::Sha,
+    answer: &Answer,
+    head: &Sha,
     log_tail: &str,
 ) -> Result<EvidencePacket, EngineError> {
+    let tail = match log_tail.is_empty() {
+        true => process::output_tail(&a.run_dir(engine), 4096).unwrap_or_default(),
+        false => log_tail.to_owned(),
+    };
+    let packet = packet_of(&a.project, &a.task, answer, head).await?;
+    Ok(EvidencePacket {
+        log_tail: tail,
+        ..packet
+    })
+}
+
+/// The same without a run: what the repository says.
+pub(in crate::engine) async fn packet_of(
+    project: &Arc<ProjectHandle>,
+    task: &Task,
+    answer: &Answer,
+    head: &Sha,
+) -> Result<EvidencePacket, EngineError> {
     let artifact = crate::gates::artifact_of(&answer.gate.kind);
-    let (project, commit, dir) = (
-        a.project.clone(),
-        head.clone(),
-        super::super::look::artifacts_dir(&a.task),
-    );
+    let (project, commit) = (project.clone(), head.clone());
+    let dir = super::super::look::artifacts_dir(task);
     let (findings, diff) = blocking(move || {
         let repo = project.repository()?;
         let findings = match artifact {
@@ -329,17 +348,13 @@ pub(super) async fn evidence_packet(
         Ok::<_, EngineError>((findings, diff))
     })
     .await?;
-    let tail = match log_tail.is_empty() {
-        true => process::output_tail(&a.run_dir(engine), 4096).unwrap_or_default(),
-        false => log_tail.to_owned(),
-    };
     Ok(EvidencePacket {
         gate: answer.gate.name.clone(),
         reason: answer.verdict.reason.clone(),
         findings: front_matter::findings_of(findings.as_deref()),
-        log_tail: tail,
+        log_tail: String::new(),
         diff_summary: diff,
-        from_stage: a.stage.name.clone(),
+        from_stage: task.stage.clone(),
         at_candidate: Some(head.clone()),
     })
 }

@@ -28,6 +28,7 @@ use crate::domain::task::Task;
 use crate::store::runs::{Closing, NewRun, RunPatch};
 use crate::store::{Conn, Guarded, StoreError, jobs, runs, tasks};
 
+pub(super) use finish::packet_of;
 pub(super) use tidy::wip_copy;
 
 use super::transition::{Abort, Hold, Setting};

@@ -13,7 +13,7 @@ use crate::store::{Conn, gestures};
 
 use super::super::lease::Waiting;
 use super::super::look::Looked;
-use super::super::transition::{self, Abort, Briefing, Ending, Setting};
+use super::super::transition::{self, Abort, Asked, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError};
 use super::judge::Judgement;
 use super::{Attempt, failed, finish};
@@ -93,113 +93,52 @@ struct Act {
 
 impl Act {
     fn perform(mut self, tx: &mut Conn, s: &Setting, onward: &Onward) -> Result<(), Abort> {
-        let b = Briefing {
-            candidate: Some(self.looked.judged.clone()),
-            kind: "stage",
-            ..Briefing::default()
-        };
-        let stage = &self.task.stage;
         match onward {
-            Onward::Advance(to) => {
-                let text = format!("{stage} → {to}");
-                self.end(tx, s)?;
-                let to = s.project.config.pipeline.stage(to).ok_or(Abort::Lost)?;
-                transition::enter(tx, s, &self.task, to, &Briefing { text, ..b })?;
-            }
-            Onward::Merge => {
-                self.end(tx, s)?;
-                let b = Briefing {
-                    text: "gates are green: merging".into(),
-                    ..b
-                };
-                let task = transition::stand(tx, s.now, &self.task, TaskStatus::Active, None, &b)?;
-                transition::queue(tx, s, &task, JobKind::DeployFinalizer, None, None, s.now)?;
-            }
-            Onward::AskConfirm => {
-                self.end(tx, s)?;
-                let text = transition::confirm_text(Some(&self.looked.judged.head));
-                let b = Briefing {
-                    text: text.clone(),
-                    ..b
-                };
-                let task =
-                    transition::stand(tx, s.now, &self.task, TaskStatus::WaitingHuman, Some(text), &b)?;
-                transition::ask_confirm(tx, &task, s.now)?;
-            }
             // The person was faster than this look at the gates: asked once more, at once.
             Onward::WaitHuman(answer) if gestures::approved(tx, self.task.id, self.task.visit)?.is_some() => {
                 self.pause = Duration::ZERO;
-                self.ask_again(tx, s, answer, b)?;
+                self.ask_again(tx, s, answer)
             }
-            Onward::WaitHuman(answer) => {
+            Onward::AskAgain(answer) => self.ask_again(tx, s, answer),
+            Onward::Retry(answer) if self.job.kind == JobKind::Agent => self.retry(tx, s, answer),
+            Onward::Advance(_)
+            | Onward::Merge
+            | Onward::AskConfirm
+            | Onward::WaitHuman(_)
+            | Onward::Retry(_)
+            | Onward::RollBack(..)
+            | Onward::Escalate(_) => {
                 self.end(tx, s)?;
-                let text = format!("{}: {}", answer.gate.name, answer.verdict.reason);
-                let b = Briefing {
-                    text: text.clone(),
-                    kind: "gate",
-                    ..b
-                };
-                let task = transition::stand(
-                    tx,
-                    s.now,
-                    &self.task,
-                    TaskStatus::WaitingHuman,
-                    Some(text.clone()),
-                    &b,
-                )?;
-                transition::comment(tx, &task, "human", &text, s.now)?;
-            }
-            Onward::AskAgain(answer) => self.ask_again(tx, s, answer, b)?,
-            Onward::Retry(answer) => self.retry(tx, s, answer, b)?,
-            Onward::RollBack(to, answer) => {
-                let text = format!(
-                    "{} is red: {} ({stage} → {to})",
-                    answer.gate.name, answer.verdict.reason
-                );
-                self.end(tx, s)?;
-                let retries = Some(self.task.developer_retries + 1);
-                let b = Briefing {
-                    text,
-                    kind: "rollback",
-                    evidence: self.packet_json(),
-                    developer_retries: retries,
-                    ..b
-                };
-                let to = s.project.config.pipeline.stage(to).ok_or(Abort::Lost)?;
-                transition::enter(tx, s, &self.task, to, &b)?;
-            }
-            Onward::Escalate(answer) => {
-                self.end(tx, s)?;
-                let why = format!(
-                    "{} is red after {} developer retries: {}",
-                    answer.gate.name, self.task.developer_retries, answer.verdict.reason
-                );
-                let b = Briefing {
-                    text: why.clone(),
-                    kind: "escalated",
-                    evidence: self.packet_json(),
-                    ..b
-                };
-                transition::block(tx, s.now, &self.task, &format!("escalated: {why}"), &b)?;
+                transition::go_on(tx, s, &self.task, onward, &self.asked()).map(drop)
             }
         }
-        Ok(())
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            judged: self.looked.judged.clone(),
+            evidence: self.packet.as_ref().and_then(|p| serde_json::to_string(p).ok()),
+            notes: self.packet.as_ref().map(EvidencePacket::render),
+            role: self.role,
+        }
+    }
+
+    fn briefing(&self, text: String) -> Briefing {
+        Briefing {
+            candidate: Some(self.looked.judged.clone()),
+            text,
+            kind: "gate",
+            ..Briefing::default()
+        }
     }
 
     fn end(&self, tx: &mut Conn, s: &Setting) -> Result<(), Abort> {
         transition::end_claim(tx, &self.ending, s.now).map(|_| ())
     }
 
-    fn packet_json(&self) -> Option<String> {
-        self.packet.as_ref().and_then(|p| serde_json::to_string(p).ok())
-    }
-
     /// Neither advance nor roll back. A reserved job waits itself; an agent's job is over and a reserved one waits.
-    fn ask_again(&mut self, tx: &mut Conn, s: &Setting, answer: &Answer, b: Briefing) -> Result<(), Abort> {
-        let text = format!(
-            "{} is {}: {}",
-            answer.gate.name, answer.verdict.state, answer.verdict.reason
-        );
+    fn ask_again(&mut self, tx: &mut Conn, s: &Setting, answer: &Answer) -> Result<(), Abort> {
+        let text = transition::said(answer);
         transition::alert_if_overdue(tx, s, &self.task, &text)?;
         if self.job.kind.is_reserved() {
             let (reason, available_at) = match &self.waits {
@@ -215,34 +154,20 @@ impl Act {
             None => s.now + self.pause,
         };
         self.end(tx, s)?;
-        let b = Briefing {
-            text: text.clone(),
-            kind: "gate",
-            ..b
-        };
+        let b = self.briefing(text.clone());
         let task = transition::stand(tx, s.now, &self.task, TaskStatus::Active, Some(text), &b)?;
         transition::queue(tx, s, &task, JobKind::GateCheck, None, None, at)
     }
 
-    /// The same role again: spends an attempt of the job, or queues the role's job where another kind asked.
-    fn retry(&mut self, tx: &mut Conn, s: &Setting, answer: &Answer, b: Briefing) -> Result<(), Abort> {
+    /// The same role again: spends an attempt of its job.
+    fn retry(&mut self, tx: &mut Conn, s: &Setting, answer: &Answer) -> Result<(), Abort> {
         let error = format!("{} is red: {}", answer.gate.name, answer.verdict.reason);
-        let notes = self.packet.as_ref().map(EvidencePacket::render);
-        let b = Briefing {
-            text: error.clone(),
-            kind: "gate",
-            ..b
-        };
-        if self.job.kind != JobKind::Agent {
-            self.end(tx, s)?;
-            let task = transition::stand(tx, s.now, &self.task, TaskStatus::Active, None, &b)?;
-            return transition::queue(tx, s, &task, JobKind::Agent, self.role, notes, s.now);
-        }
+        let b = self.briefing(error.clone());
         if self.job.attempts < self.job.max_attempts {
             self.ending.end = JobEnd::Retry {
                 error: error.clone(),
                 available_at: s.now,
-                notes,
+                notes: self.packet.as_ref().map(EvidencePacket::render),
             };
             self.end(tx, s)?;
             transition::say(tx, &self.task, b.kind, &b.text, s.now)?;

@@ -3,6 +3,7 @@
 
 mod claim;
 mod dependants;
+mod moves;
 mod notices;
 
 use std::sync::Arc;
@@ -23,7 +24,8 @@ pub use claim::Hold;
 use claim::won;
 pub(super) use claim::{Abort, Ending, end_claim, record};
 pub(super) use dependants::strand;
-pub(super) use notices::{alert_if_overdue, comment, notify, say};
+pub(super) use moves::{Asked, go_on, said};
+pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say};
 use notices::{notice_state, tracker_state};
 
 use super::look::merge_key;

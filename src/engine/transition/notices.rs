@@ -95,6 +95,11 @@ pub(in crate::engine) fn notify(
     )
 }
 
+/// Names the alert about a visit that takes long.
+pub(in crate::engine) fn alert_cause(task: &Task) -> String {
+    format!("notify:waits:{}:{}", task.id, task.visit)
+}
+
 /// Tells people which gate keeps a task in its stage for long, and why: once for a visit.
 pub(in crate::engine) fn alert_if_overdue(
     tx: &mut Conn,
@@ -112,7 +117,7 @@ pub(in crate::engine) fn alert_if_overdue(
         task.stage,
         waited.as_secs() / 60
     );
-    let cause = format!("notify:waits:{}:{}", task.id, task.visit);
+    let cause = alert_cause(task);
     let payload = json!({ "about": "waits", "task": task.work_item_id.as_str(), "text": text });
     push(tx, task, OutboxKind::Notification, &cause, payload, s.now)
 }

@@ -61,29 +61,55 @@ pub fn list(conn: &mut Conn, filter: TaskFilter) -> Result<Listing<Task>, StoreE
     Ok(Listing::of(found))
 }
 
-/// Tasks that might have been forgotten: open, without a queued or running job, in their stage since before
-/// `entered_before`. By the time of entry; `after` is the last one seen.
+/// Which tasks might have been forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// In their stage since before this.
+    pub entered_before: Timestamp,
+    /// Also those that are blocked or need input; there is no index for them.
+    pub parked: bool,
+    /// After this one, by the time of entry.
+    pub after: (Timestamp, TaskId),
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of tasks that might have been forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidates {
+    /// They, and the rows that cannot be read.
+    pub tasks: Listing<Task>,
+    /// The last one, readable or not; none on an empty page.
+    pub last: Option<(Timestamp, TaskId)>,
+}
+
+/// Tasks that might have been forgotten: open, without a queued or running job. By the time of entry.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn reconcile_candidates(
-    conn: &mut Conn,
-    entered_before: Timestamp,
-    after: (Timestamp, TaskId),
-    limit: usize,
-) -> Result<Listing<Task>, StoreError> {
-    let (since, last) = after;
-    let found: Vec<TaskRow> = on!(conn, c => tasks::table
-        .filter(Open)
-        .filter(tasks::stage_entered_at.lt(entered_before.0))
-        .filter(tasks::stage_entered_at.ge(since.0))
-        .filter(tasks::stage_entered_at.gt(since.0).or(tasks::id.gt(last.0)))
-        .filter(not(exists(
-            jobs::table.filter(jobs::task_id.eq(tasks::id)).filter(LiveJob),
-        )))
-        .order((tasks::stage_entered_at, tasks::id))
-        .limit(rows(limit))
-        .select(TaskRow::as_select())
-        .load(c))?;
-    Ok(Listing::of(found))
+pub fn reconcile_candidates(conn: &mut Conn, which: Forgotten) -> Result<Candidates, StoreError> {
+    let (since, last) = which.after;
+    let found: Vec<TaskRow> = on!(conn, c => {
+        let mut query = tasks::table.into_boxed();
+        query = match which.parked {
+            true => query.filter(Unfinished),
+            false => query.filter(Open),
+        };
+        query
+            .filter(tasks::stage_entered_at.lt(which.entered_before.0))
+            .filter(tasks::stage_entered_at.ge(since.0))
+            .filter(tasks::stage_entered_at.gt(since.0).or(tasks::id.gt(last.0)))
+            .filter(not(exists(
+                jobs::table.filter(jobs::task_id.eq(tasks::id)).filter(LiveJob),
+            )))
+            .order((tasks::stage_entered_at, tasks::id))
+            .limit(rows(which.limit))
+            .select(TaskRow::as_select())
+            .load(c)
+    })?;
+    let last = found.last().map(TaskRow::entered);
+    Ok(Candidates {
+        tasks: Listing::of(found),
+        last,
+    })
 }

@@ -7,7 +7,7 @@ mod list;
 pub use change::{TaskChange, compare_and_set, reprioritise};
 pub use dependencies::{AddDependency, add_dependency, dependants, dependencies};
 pub(super) use list::Unfinished;
-pub use list::{TaskFilter, list, reconcile_candidates};
+pub use list::{Candidates, Forgotten, TaskFilter, list, reconcile_candidates};
 
 use diesel::prelude::*;
 
@@ -48,6 +48,12 @@ pub(super) struct TaskRow {
     created_at: i64,
     updated_at: i64,
     finished_at: Option<i64>,
+}
+
+impl TaskRow {
+    fn entered(&self) -> (Timestamp, TaskId) {
+        (Timestamp(self.stage_entered_at), TaskId(self.id))
+    }
 }
 
 /// A cell of a task, for messages.
