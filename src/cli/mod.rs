@@ -9,6 +9,7 @@ pub mod demo;
 mod doctor;
 mod events;
 mod exit;
+mod healed;
 mod init;
 mod job;
 mod migrate;
@@ -112,6 +113,8 @@ enum Command {
     Outbox(outbox::OutboxArgs),
     /// Show what happened, and what happens.
     Events(events::EventsArgs),
+    /// Show what was stuck, and how it was healed.
+    Healed(healed::HealedArgs),
     /// Show the settings and where each comes from.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -182,6 +185,7 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         Command::Project(command) => project::run(&command, global),
         Command::Outbox(args) => outbox::run(&args, global),
         Command::Events(args) => events::run(&args, global),
+        Command::Healed(args) => healed::run(&args, global),
         Command::Config(command) => config::run(&command, global),
         Command::Doctor(args) => doctor::run(&args, global),
         Command::Migrate(args) => migrate::run(&args, global),

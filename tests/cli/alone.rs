@@ -16,6 +16,7 @@ fn without_a_service_it_says_where_it_looked_and_how_to_start_one() {
         &["run", "logs", "1"],
         &["project", "list"],
         &["events"],
+        &["healed"],
     ] {
         let ended = orch.run(command);
         assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{command:?}");

@@ -296,3 +296,35 @@ fn the_latest_events_are_collected_over_all_pages() {
         .collect();
     assert_eq!(ids, [6, 8]);
 }
+
+#[test]
+fn what_was_healed_is_shown_as_a_table_with_how_long_it_had_been_stuck() {
+    let body = json!([
+        { "id": 2, "at": "2026-01-01T00:00:00Z", "kind": "reconciler", "subject": "A at review",
+          "why": "lost webhook", "action": "goes on to testing", "stuck_ms": 200_000 },
+        { "id": 1, "at": "2026-01-01T00:00:00Z", "kind": "start", "subject": "run 7", "why": "died",
+          "action": "watched on", "stuck_ms": null },
+    ]);
+    let service = FakeService::new(move |_| Reply::new(200, body.to_string()));
+    let shown = at(&service).run(&["healed", "--limit", "2"]);
+    assert_eq!(service.asked()[0].line, "GET /api/v1/healed?limit=2");
+    let words: Vec<Vec<&str>> = shown
+        .out
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    let of = |word: &str| words.iter().find(|l| l.contains(&word)).unwrap();
+    let line = of("reconciler").join(" ");
+    assert!(
+        line.contains("A at review lost webhook 3m 20s goes on to testing"),
+        "{line}"
+    );
+    assert!(
+        of("start").join(" ").contains("run 7 died - watched on"),
+        "{}",
+        shown.out
+    );
+    assert_eq!(at(&service).run(&["healed", "--limit", "0"]).code, 2);
+    let none = FakeService::new(|_| Reply::new(200, "[]"));
+    assert_eq!(at(&none).run(&["healed"]).out, "Nothing had to be healed yet.\n");
+}

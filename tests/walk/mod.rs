@@ -9,6 +9,7 @@ mod database_restarts;
 mod default_pipeline;
 mod demo;
 mod drain;
+mod forgotten;
 mod gates;
 mod kills;
 mod logs;

@@ -1,6 +1,7 @@
 //! `/api/v1`: all that the command line does. One file per family; each handler is one call into the engine.
 
 mod events;
+mod healed;
 mod jobs;
 mod log_chunk;
 mod outbox;
@@ -26,6 +27,7 @@ use super::openapi;
     tasks::gesture,
     tasks::runs,
     events::list,
+    healed::list,
     jobs::show,
     jobs::change,
     jobs::cancel,
@@ -47,6 +49,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(projects::routes)
         .configure(tasks::routes)
         .configure(events::routes)
+        .configure(healed::routes)
         .configure(jobs::routes)
         .configure(outbox::routes)
         .configure(queue::routes)
