@@ -1,13 +1,13 @@
-//! Says that this instance lives, and takes over from those that do not. Only where several share a database.
+//! Says that this instance lives, and lets the reaper take over from those that do not. Only where several share a database.
 
 use actix::prelude::*;
 use slog_scope::{error, info, warn};
 
 use crate::domain::job::Claim;
-use crate::engine::EngineError;
-use crate::engine::instances::{self, Beat, TakenOver};
+use crate::engine::instances::{self, Beat};
 
 use super::notifier::Deliver;
+use super::reaper::TakeOver;
 use super::supervisor::Incarnation;
 use super::{AddressBook, TakenAway};
 
@@ -25,12 +25,6 @@ pub struct HeartbeatActor {
     again: bool,
     on_duty: bool,
     silent: bool,
-}
-
-/// What one round found.
-struct Round {
-    beat: Beat,
-    taken_over: TakenOver,
 }
 
 impl HeartbeatActor {
@@ -52,19 +46,12 @@ impl HeartbeatActor {
         }
         self.busy = true;
         let engine = self.book.engine.clone();
-        let round = async move {
-            let beat = instances::beat(&engine).await?;
-            let taken_over = match beat.on_duty {
-                true => instances::take_over(&engine).await?,
-                false => TakenOver::default(),
-            };
-            Ok::<_, EngineError>(Round { beat, taken_over })
-        };
-        ctx.spawn(round.into_actor(self).map(|round, actor, ctx| {
+        let beat = async move { instances::beat(&engine).await };
+        ctx.spawn(beat.into_actor(self).map(|beat, actor, ctx| {
             actor.busy = false;
-            match round {
-                Ok(round) => {
-                    actor.report(round);
+            match beat {
+                Ok(beat) => {
+                    actor.report(beat);
                     actor.look(ctx);
                 }
                 Err(e) => {
@@ -105,21 +92,18 @@ impl HeartbeatActor {
         }
     }
 
-    fn report(&mut self, round: Round) {
+    fn report(&mut self, beat: Beat) {
         if std::mem::take(&mut self.silent) {
             info!("the database hears this service again");
         }
-        for line in &round.taken_over.jobs {
-            info!("taken over"; "what" => line);
+        if beat.on_duty {
+            self.book.reaper.do_send(TakeOver);
         }
-        for line in &round.taken_over.trouble {
-            warn!("not taken over, tried again at the next heartbeat: {}", line);
-        }
-        if round.beat.on_duty && !self.on_duty {
+        if beat.on_duty && !self.on_duty {
             info!("on duty for all instances");
             self.book.notifier.do_send(Deliver);
         }
-        self.on_duty = round.beat.on_duty;
+        self.on_duty = beat.on_duty;
     }
 }
 

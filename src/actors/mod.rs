@@ -7,6 +7,7 @@ pub mod hints;
 pub mod monitor;
 pub mod notifier;
 pub mod queue;
+pub mod reaper;
 pub mod reconciler;
 pub mod supervisor;
 
@@ -24,6 +25,7 @@ use heartbeat::HeartbeatActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
 use queue::QueueActor;
+use reaper::ReaperActor;
 use reconciler::ReconcilerActor;
 use supervisor::{Child, Intensity, Policy, SuperviseError, Supervisor};
 
@@ -49,6 +51,8 @@ pub struct AddressBook {
     pub heartbeat: Child<HeartbeatActor>,
     /// Lets forgotten tasks go on; started only where it is switched on.
     pub reconciler: Child<ReconcilerActor>,
+    /// Settles jobs whose executor died.
+    pub reaper: Child<ReaperActor>,
     monitors: Arc<Mutex<Monitors>>,
     closing: Arc<AtomicBool>,
     fault: Option<Arc<MonitorPanic>>,
@@ -64,6 +68,7 @@ impl AddressBook {
             notifier: Child::named("notifier"),
             heartbeat: Child::named("heartbeat"),
             reconciler: Child::named("reconciler"),
+            reaper: Child::named("reaper"),
             monitors: Arc::default(),
             closing: Arc::default(),
             fault: None,
@@ -82,6 +87,11 @@ impl AddressBook {
     /// # Errors
     /// When the service is stopping.
     pub fn start(&self, intensity: Intensity) -> Result<(), SuperviseError> {
+        let book = self.clone();
+        self.supervisor
+            .supervise_as(&self.reaper, Policy::singleton(intensity), move |inc| {
+                ReaperActor::new(inc, book.clone())
+            })?;
         if self.engine.store().is_shared() {
             let book = self.clone();
             self.supervisor

@@ -8,7 +8,7 @@ use slog_scope::{error, info, warn};
 
 use crate::domain::job::Job;
 use crate::engine::queue::{self, Claimed};
-use crate::engine::{EngineError, heal, recover, run};
+use crate::engine::{EngineError, heal, reap, recover, run};
 use crate::store::Retry;
 
 use super::AddressBook;
@@ -200,7 +200,7 @@ pub(super) fn give_up(book: &AddressBook, claim: crate::domain::job::Claim, why:
     let book = book.clone();
     actix_rt::spawn(async move {
         monitor::forget(&book, claim);
-        if let Err(e) = run::give_up(&book.engine, claim, &why).await {
+        if let Err(e) = reap::give_up(&book.engine, claim, &why).await {
             error!(
                 "job {} could not be settled, the next tick tries again: {}",
                 claim.job, e

@@ -12,6 +12,7 @@ pub mod id;
 pub mod job;
 pub mod pipeline;
 pub mod quoted;
+pub mod reap;
 pub mod reconcile;
 pub mod run;
 pub mod task;

@@ -1,22 +1,20 @@
 //! Several services on one database: each says that it lives, by the database's clock; one that was silent for too long
-//! loses its jobs to the others. Its own runs have ended by then, because their shims watch the same silence.
+//! loses its jobs to the others (`reap::lost`). Its own runs have ended by then, because their shims watch the same silence.
 //! On SQLite there is one service, and all of this does nothing.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::id::{FencingToken, InstanceId, JobId, NodeName};
-use crate::domain::job::{Claim, Job, JobEnd};
+use crate::domain::id::{FencingToken, InstanceId, NodeName};
+use crate::domain::job::Claim;
 use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
 use crate::process::{self, Liveness, Moment, RunLease};
-use crate::store::healing::NewHealing;
 use crate::store::instances::Instance;
-use crate::store::{Conn, Guarded, Store, StoreError, clock, duties, healing, instances, jobs, runs, tasks};
+use crate::store::{Conn, Guarded, Store, StoreError, clock, duties, instances, jobs, runs};
 
-use super::run::claim_of;
 use super::views::InstanceView;
-use super::{Engine, EngineError, transition};
+use super::{Engine, EngineError};
 
 /// How asking for a place among the instances ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,104 +137,6 @@ pub async fn beat(engine: &Engine) -> Result<Beat, EngineError> {
         on_duty: duty.is_some(),
         ahead_us,
     })
-}
-
-/// What was taken over from silent instances.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TakenOver {
-    /// One line for each job.
-    pub jobs: Vec<String>,
-    /// What could not be; tried again the next time.
-    pub trouble: Vec<String>,
-}
-
-const PAGE: usize = 200;
-
-/// Queues the jobs of instances that were silent for longer than the TTL again, each with its attempt refunded. Judged
-/// from the database alone. Off with `reaper.enabled`.
-///
-/// # Errors
-/// The database's.
-pub async fn take_over(engine: &Engine) -> Result<TakenOver, EngineError> {
-    let mut taken = TakenOver::default();
-    if !engine.store().is_shared() || !engine.settings().reaper.enabled {
-        return Ok(taken);
-    }
-    let ttl = engine.settings().instance.ttl;
-    let mut after = JobId(0);
-    loop {
-        let own = engine.own_clock();
-        let read = engine.store().read(move |tx| {
-            let before = clock::now(tx, own)? - ttl;
-            jobs::of_silent(tx, before, after, PAGE)
-        });
-        let page = read.await?;
-        let seen = page.rows.iter().map(|job| job.id.0);
-        let Some(last) = seen.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
-            break;
-        };
-        after = JobId(last);
-        for (id, why) in page.broken {
-            taken.trouble.push(format!("job {id} cannot be read: {why}"));
-        }
-        for job in page.rows {
-            let id = job.id;
-            match take(engine, job).await {
-                Ok(Some(line)) => taken.jobs.push(line),
-                Ok(None) => {}
-                Err(e) => taken.trouble.push(format!("job {id}: {e}")),
-            }
-        }
-    }
-    if !taken.jobs.is_empty() {
-        engine.committed();
-    }
-    Ok(taken)
-}
-
-/// None: it was heard again, or somebody else was first.
-async fn take(engine: &Engine, job: Job) -> Result<Option<String>, EngineError> {
-    let Some(lost) = job.instance.clone() else {
-        return Ok(None);
-    };
-    let (own, ttl, healer) = (
-        engine.own_clock(),
-        engine.settings().instance.ttl,
-        engine.instance().clone(),
-    );
-    let taken = engine.store().write(move |tx| {
-        let (now, claim) = (clock::now(tx, own)?, claim_of(&job));
-        if !instances::is_silent(tx, &lost, now - ttl)? || !jobs::is_of(tx, claim, &lost)? {
-            return Ok(None);
-        }
-        let silent = instances::by_id(tx, &lost)?.map_or(ttl, |i| now.since(i.heartbeat_at));
-        let node = job.node.as_ref().map_or("?", NodeName::as_str);
-        let why = format!("node {node} was not heard for {} s", silent.as_secs());
-        let end = JobEnd::Snooze {
-            reason: why.clone(),
-            available_at: now,
-        };
-        if !jobs::end(tx, claim, &end, now)?.is_won() {
-            return Ok(None);
-        }
-        transition::give_back(tx, job.task_id, job.project_id, now)?;
-        let action = "queued again, the attempt refunded".to_owned();
-        if let Some(task) = tasks::by_id(tx, job.task_id)? {
-            transition::say(tx, &task, "healed", &format!("{why}: {action}"), now)?;
-        }
-        let line = format!("job {}: {why}: {action}", job.id);
-        let event = NewHealing {
-            kind: "node lost".into(),
-            subject: format!("job {}", job.id),
-            why,
-            action,
-            stuck: Some(silent),
-            instance: healer,
-        };
-        healing::push(tx, &event, now)?;
-        Ok::<_, StoreError>(Some(line))
-    });
-    Ok(taken.await?)
 }
 
 /// Of these claims, those that were taken away, be it by a person elsewhere or by another instance.

@@ -18,6 +18,7 @@ mod present;
 pub mod project;
 pub mod queries;
 pub mod queue;
+pub mod reap;
 pub mod reconcile;
 pub mod recover;
 pub mod rescue;
@@ -98,6 +99,7 @@ pub struct Engine {
     /// Claims that ended under their monitor.
     superseded: Arc<AtomicU64>,
     reconciling: reconcile::Remembered,
+    reaped: Arc<reap::Counters>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
 }
 
@@ -117,6 +119,7 @@ impl Engine {
             refused: Arc::default(),
             superseded: Arc::default(),
             reconciling: Arc::default(),
+            reaped: Arc::default(),
             tidying: Arc::default(),
         }
     }
@@ -177,6 +180,11 @@ impl Engine {
     /// How many writes and deeds were refused since the start because their claim was over.
     pub fn refused_total(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// What the reaper did since the start.
+    pub fn reaper_stats(&self) -> reap::Stats {
+        self.reaped.now()
     }
 
     /// Grows after each commit that people may see; for those who wait for news.

@@ -3,9 +3,11 @@
 mod healing;
 mod instance;
 mod notice;
+mod reap;
 pub mod shapes;
 
 pub use healing::HealingView;
+pub use reap::{PlannedReap, ReapPlan, ReapReport, ReapedView};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

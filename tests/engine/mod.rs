@@ -8,6 +8,7 @@ mod crash;
 mod driving;
 mod house;
 mod merging;
+mod reaper;
 mod reconciling;
 mod rescue;
 mod superseded;

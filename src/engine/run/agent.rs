@@ -74,7 +74,7 @@ pub(super) async fn watch(engine: &Engine, a: &mut Attempt) -> Result<Step, Engi
     }
 }
 
-async fn ended(engine: &Engine, a: &mut Attempt, exit: ExitRecord) -> Result<Step, EngineError> {
+pub(super) async fn ended(engine: &Engine, a: &mut Attempt, exit: ExitRecord) -> Result<Step, EngineError> {
     let format = command(engine, a)?.usage_format;
     let dir = a.run_dir(engine);
     let report = blocking(move || meter(&dir, format)).await?;

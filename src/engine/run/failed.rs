@@ -9,7 +9,7 @@ use crate::domain::job::{Claim, Job, JobEnd};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::walk;
 use crate::process::{self, Forbidden, ProcessError, RunState};
-use crate::store::{StoreError, healing, jobs, runs, tasks};
+use crate::store::{StoreError, jobs, runs, tasks};
 
 use super::super::transition::{self, Abort, Briefing, Ending};
 use super::super::{Engine, EngineError, Hint, heal};
@@ -78,8 +78,11 @@ pub(super) async fn settle(
         Again::IfAttemptsLeft | Again::Transient | Again::Never => JobEnd::Failed(why.clone()),
     };
     let fails = matches!(end, JobEnd::Failed(_));
-    let healed = heal::killed_agent(engine, a, &end);
-    let ending = Ending::new(a.hold(), end);
+    let healed = a.heals.clone().or_else(|| heal::killed_agent(engine, a, &end));
+    let ending = Ending {
+        healed,
+        ..a.ending(end)
+    };
     let (task, s) = (a.task.clone(), a.setting(engine));
     a.run.error = Some(why.clone());
     let kept = kept.unwrap_or_default();
@@ -95,9 +98,6 @@ pub(super) async fn settle(
         .store()
         .write(move |tx| {
             transition::end_claim(tx, &ending, now)?;
-            if let Some(healed) = &healed {
-                healing::push(tx, healed, now)?;
-            }
             let b = Briefing {
                 text: text.clone(),
                 kind: "failed",
@@ -159,7 +159,7 @@ fn retry_delay(engine: &Engine, before: i32) -> Duration {
 pub(super) async fn already_past(engine: &Engine, a: &Attempt) -> Result<(), EngineError> {
     a.check_hold(engine).await?;
     end_tree(engine, &a.run, a.claim).await?;
-    let ending = Ending::new(a.hold(), JobEnd::Done);
+    let ending = a.ending(JobEnd::Done);
     let now = engine.now();
     let task = a.task.clone();
     engine
@@ -181,7 +181,7 @@ pub(super) async fn already_past(engine: &Engine, a: &Attempt) -> Result<(), Eng
 }
 
 /// The project or the stage of a job is gone: the job fails and its task is blocked, with what to do.
-pub(super) async fn without_stage(
+pub(in crate::engine) async fn without_stage(
     engine: &Engine,
     claim: Claim,
     job: &Job,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::domain::front_matter;
 use crate::domain::gate::GateState;
 use crate::domain::job::JobEnd;
-use crate::domain::pipeline::GateSpec;
+use crate::domain::pipeline::{GateSpec, Stage};
 use crate::domain::run::RunStep;
-use crate::domain::task::TaskStatus;
+use crate::domain::task::{Task, TaskStatus};
 use crate::domain::walk::{self, Answer, Onward, Standing};
 use crate::gates::{self, Check};
 use crate::git::GitError;
@@ -18,7 +18,7 @@ use super::super::lease::{self, Asked as LeaseAsked, Waiting};
 use super::super::look::{Looked, Question, about, artifacts_dir, look};
 use super::super::mergeable::{self, Mergeable, Purpose};
 use super::super::transition::{self, Briefing, Ending};
-use super::super::{Engine, EngineError, blocking};
+use super::super::{Engine, EngineError, ProjectHandle, blocking};
 use super::{Attempt, Step};
 
 /// What asking came to.
@@ -223,7 +223,10 @@ pub(super) async fn conclude(engine: &Engine, a: &mut Attempt, j: Judgement) -> 
     let answers = j.looked.answers();
     let onward = match &j.waits {
         Some(waiting) => waits_for_lease(&answers, &waiting.why),
-        None => walk::onward(&standing(a, j.looked.merged), &answers),
+        None => walk::onward(
+            &standing((&a.project, &a.task, &a.stage), j.looked.merged),
+            &answers,
+        ),
     };
     super::perform::perform(engine, a, onward, j).await?;
     Ok(Step::Over)
@@ -240,13 +243,16 @@ fn waits_for_lease(answers: &[Answer], why: &str) -> Onward {
     }
 }
 
-pub(super) fn standing(a: &Attempt, merged: bool) -> Standing<'_> {
+pub(super) fn standing<'a>(
+    (project, task, stage): (&'a ProjectHandle, &Task, &'a Stage),
+    merged: bool,
+) -> Standing<'a> {
     Standing {
-        pipeline: &a.project.config.pipeline,
-        stage: &a.stage,
+        pipeline: &project.config.pipeline,
+        stage,
         merged,
-        developer_retries: a.task.developer_retries,
-        max_developer_retries: a.project.config.max_developer_retries,
+        developer_retries: task.developer_retries,
+        max_developer_retries: project.config.max_developer_retries,
     }
 }
 

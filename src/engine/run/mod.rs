@@ -10,6 +10,7 @@ mod judge;
 mod merge;
 mod perform;
 mod prepare;
+pub(super) mod reaped;
 mod reserved;
 mod tidy;
 
@@ -21,17 +22,19 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::domain::id::{MonitorEpoch, NodeName};
-use crate::domain::job::{Claim, Job, JobKind, JobStatus};
+use crate::domain::job::{Claim, Job, JobEnd, JobKind, JobStatus};
 use crate::domain::pipeline::Stage;
 use crate::domain::run::{Run, RunStep};
 use crate::domain::task::Task;
+use crate::store::healing::NewHealing;
 use crate::store::runs::{Closing, NewRun, RunPatch};
 use crate::store::{Conn, Guarded, StoreError, jobs, runs, tasks};
 
+pub(super) use failed::without_stage;
 pub(super) use finish::packet_of;
 pub(super) use tidy::wip_copy;
 
-use super::transition::{Abort, Hold, Setting};
+use super::transition::{Abort, Ending, Hold, Setting};
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
 /// How driving a job ended.
@@ -52,6 +55,8 @@ pub(super) struct Attempt {
     pub stage: Stage,
     pub run: Run,
     pub monitor: MonitorEpoch,
+    /// Told with the end of the job: what was stuck, where this attempt only heals.
+    pub heals: Option<NewHealing>,
 }
 
 /// Shortest and longest time between two looks at what only somebody else can change.
@@ -70,6 +75,14 @@ impl Attempt {
             claim: self.claim,
             run: self.run.id,
             monitor: self.monitor,
+        }
+    }
+
+    fn ending(&self, end: JobEnd) -> Ending {
+        Ending {
+            healed: self.heals.clone(),
+            line: self.heals.as_ref().map(|h| format!("{}: {}", h.why, h.action)),
+            ..Ending::new(self.hold(), end)
         }
     }
 
@@ -205,6 +218,7 @@ async fn open(engine: &Engine, claim: Claim) -> Result<Opened, EngineError> {
             stage,
             run,
             monitor,
+            heals: None,
         })),
         Err(e) => Opened::Impossible {
             why: e.to_string(),
@@ -362,24 +376,6 @@ pub async fn abandon(engine: &Engine, claim: Claim) -> Result<(), EngineError> {
             .await?,
     );
     Ok(())
-}
-
-/// Settles a job whose monitor died once too often: its tree is ended, its work kept, and it counts as a failed
-/// attempt. The service goes on.
-///
-/// # Errors
-/// The database's.
-pub async fn give_up(engine: &Engine, claim: Claim, why: &str) -> Result<(), EngineError> {
-    match open(engine, claim).await? {
-        Opened::Attempt(mut a) => {
-            match failed::settle(engine, &mut a, why, failed::Again::IfAttemptsLeft).await {
-                Ok(()) | Err(EngineError::Lost) => Ok(()),
-                Err(e) => Err(e),
-            }
-        }
-        Opened::NotOurs => abandon(engine, claim).await,
-        Opened::Impossible { why, job } => failed::without_stage(engine, claim, &job, &why).await,
-    }
 }
 
 /// The claim that a running job is under.

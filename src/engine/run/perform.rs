@@ -52,7 +52,7 @@ pub(super) async fn perform(
     let act = Act {
         ending: Ending {
             keeps_lease: merges,
-            ..Ending::new(a.hold(), JobEnd::Done)
+            ..a.ending(JobEnd::Done)
         },
         job: a.job.clone(),
         task: a.task.clone(),

@@ -5,8 +5,10 @@ use crate::domain::job::{Claim, Job, JobEnd};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
 use crate::engine::EngineError;
+use crate::store::events::NewEvent;
+use crate::store::healing::NewHealing;
 use crate::store::runs::RunPatch;
-use crate::store::{Conn, Guarded, StoreError, jobs, runs};
+use crate::store::{Conn, Guarded, StoreError, events, healing, jobs, runs};
 
 /// Who writes about a claim: its run, by the monitor that drives it. Whoever was superseded holds nothing.
 #[derive(Clone, Copy, Debug)]
@@ -33,15 +35,20 @@ pub(in crate::engine) struct Ending {
     pub end: JobEnd,
     /// The job that follows merges: the lease goes on to it, so that nobody else moves main in between.
     pub keeps_lease: bool,
+    /// What was stuck, where the end heals it.
+    pub healed: Option<NewHealing>,
+    /// The same as a line of the task.
+    pub line: Option<String>,
 }
 
 impl Ending {
     pub(in crate::engine) fn new(hold: Hold, end: JobEnd) -> Self {
-        let keeps_lease = false;
         Self {
             hold,
             end,
-            keeps_lease,
+            keeps_lease: false,
+            healed: None,
+            line: None,
         }
     }
 }
@@ -104,6 +111,18 @@ pub(in crate::engine) fn end_claim(tx: &mut Conn, ending: &Ending, now: Timestam
     };
     record(tx, ending.hold, &patch, now)?;
     let job = won(jobs::end(tx, ending.hold.claim, &ending.end, now)?)?;
+    if let Some(healed) = &ending.healed {
+        healing::push(tx, healed, now)?;
+    }
+    if let Some(text) = &ending.line {
+        let line = NewEvent {
+            task_id: job.task_id,
+            stage: &job.stage,
+            kind: "healed",
+            text,
+        };
+        events::push(tx, line, now)?;
+    }
     if job.kind.is_reserved() && matches!(ending.end, JobEnd::Snooze { .. }) {
         runs::forget(tx, ending.hold.run)?;
     }

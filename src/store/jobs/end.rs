@@ -151,6 +151,20 @@ pub fn end(conn: &mut Conn, claim: Claim, how: &JobEnd, now: Timestamp) -> Resul
     guarded(row)
 }
 
+/// How many looks in a row found the claim's process dead. None: it is not the current claim of a running job.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn dead_looks(conn: &mut Conn, claim: Claim) -> Result<Option<i32>, StoreError> {
+    Ok(on!(conn, c => jobs::table
+        .filter(jobs::id.eq(claim.job.0))
+        .filter(jobs::claim_epoch.eq(claim.epoch.0))
+        .filter(Running)
+        .select(jobs::dead_looks)
+        .first(c)
+        .optional())?)
+}
+
 /// Counts a look that found the claim's process dead; answers how many in a row that makes.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ mod operate;
 mod take;
 
 pub use claim::{ClaimRequest, claim_next, held};
-pub use end::{clear_dead_looks, end, look_dead};
+pub use end::{clear_dead_looks, dead_looks, end, look_dead};
 pub use list::{
     JobCounts, by_id, claims, counts, live_of_task, next_available_at, of_silent, of_task, queued, recent,
     running,

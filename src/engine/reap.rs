@@ -1,0 +1,342 @@
+//! Heals running jobs whose executor died: looks, asks `domain::reap`, wins the row, and settles it through the functions
+//! of its monitor. Never writes about a job that it did not win, and never judges another node's job by a process.
+
+mod counters;
+mod lost;
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use crate::domain::id::JobId;
+use crate::domain::job::{Claim, Job};
+use crate::domain::reap::{Evidence, Facts, Policy, Settlement, Tier, Verdict, verdict};
+use crate::domain::time::Timestamp;
+use crate::process::RunState;
+use crate::store::{StoreError, jobs};
+
+use super::run::reaped::{self, Case, Cause, Decided, Tree, action};
+use super::run::{abandon, claim_of, without_stage};
+use super::views::PlannedReap;
+use super::{Engine, EngineError};
+
+pub use counters::{Counters, Reaped, Stats};
+pub use lost::{TakenOver, take_over};
+
+/// Says whether a claim has a live monitor.
+pub type Watched<'a> = &'a (dyn Fn(Claim) -> bool + Send + Sync);
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The jobs that were settled.
+    pub reaped: Vec<Reaped>,
+    /// What could not be; tried again the next time.
+    pub trouble: Vec<String>,
+}
+
+/// A job that is to be reaped. Nothing was written about it yet.
+pub struct Candidate {
+    case: Case,
+    tier: Tier,
+    cause: Cause,
+    decided: Decided,
+}
+
+const PAGE: usize = 200;
+
+/// One look at every running job of this instance. Off with `reaper.enabled`: then it looks at nothing.
+///
+/// # Errors
+/// The database's. What one job fails for is in the answer, and stops no other.
+pub async fn sweep(engine: &Engine, watched: Watched<'_>) -> Result<Swept, EngineError> {
+    let mut swept = Swept::default();
+    if !engine.settings().reaper.enabled || !engine.is_in_time() {
+        return Ok(swept);
+    }
+    let _alone = engine.reaped.alone().await;
+    let mut pages = Pages::default();
+    while let Some(page) = pages.next(engine).await? {
+        swept.trouble.extend(page.broken);
+        for job in page.jobs {
+            let id = job.id;
+            // A job at which the reaper itself breaks must not keep it from the others.
+            let one = AssertUnwindSafe(Box::pin(heal(engine, &job, watched))).catch_unwind();
+            match one.await {
+                Ok(Ok(Some(reaped))) => swept.reaped.push(reaped),
+                Ok(Ok(None)) => {}
+                Ok(Err(e)) => swept.trouble.push(format!("job {id}: {e}")),
+                Err(_) => swept
+                    .trouble
+                    .push(format!("job {id}: the reaper broke at it; the log says where")),
+            }
+        }
+    }
+    engine.reaped.note_sweep(engine.now(), swept.trouble.len());
+    Ok(swept)
+}
+
+async fn heal(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option<Reaped>, EngineError> {
+    let claim = claim_of(job);
+    let Some((case, verdict)) = look(engine, claim, watched).await? else {
+        return Ok(None);
+    };
+    match verdict {
+        Verdict::Leave => Ok(None),
+        Verdict::Forget => {
+            let forgotten = engine.store().write(move |tx| jobs::clear_dead_looks(tx, claim));
+            forgotten.await?;
+            Ok(None)
+        }
+        Verdict::Count => {
+            // Lost: its claim is over.
+            let _ = engine.store().write(move |tx| jobs::look_dead(tx, claim)).await?;
+            Ok(None)
+        }
+        Verdict::Reap(tier) => {
+            let candidate = evaluate(engine, case, tier).await?;
+            act(engine, candidate).await
+        }
+    }
+}
+
+/// What a sweep would reap now, and why. Writes nothing, and looks also while the reaper is off.
+///
+/// # Errors
+/// The database's.
+pub async fn plan(engine: &Engine, watched: Watched<'_>) -> Result<Vec<PlannedReap>, EngineError> {
+    let mut planned = Vec::new();
+    let mut pages = Pages::default();
+    while let Some(page) = pages.next(engine).await? {
+        for job in page.jobs {
+            match candidate(engine, &job, watched).await {
+                Ok(Some(candidate)) => planned.push(candidate.view()),
+                Ok(None) => {}
+                Err(e) => planned.push(PlannedReap::unknown(job.id, &e)),
+            }
+        }
+    }
+    Ok(planned)
+}
+
+/// The job as a candidate, where it is one: its gates are asked, nothing is written.
+///
+/// # Errors
+/// The database's, those of a run directory that cannot be read.
+pub async fn candidate(
+    engine: &Engine,
+    job: &Job,
+    watched: Watched<'_>,
+) -> Result<Option<Candidate>, EngineError> {
+    match look(engine, claim_of(job), watched).await? {
+        Some((case, Verdict::Reap(tier))) => evaluate(engine, case, tier).await.map(Some),
+        Some((_, Verdict::Leave | Verdict::Forget | Verdict::Count)) | None => Ok(None),
+    }
+}
+
+async fn look(
+    engine: &Engine,
+    claim: Claim,
+    watched: Watched<'_>,
+) -> Result<Option<(Case, Verdict)>, EngineError> {
+    let read = engine.store().read(move |tx| {
+        let looks = jobs::dead_looks(tx, claim)?;
+        Ok::<_, StoreError>(reaped::read(tx, claim)?.zip(looks))
+    });
+    let Some(((job, task, run), dead_looks)) = read.await? else {
+        return Ok(None);
+    };
+    // After the run was read: a monitor that begins later makes this one lose.
+    let monitored = watched(claim);
+    let state = reaped::state(engine, claim, run.as_ref())?;
+    let evidence = match (&state, run.as_ref().and_then(|r| r.exit.as_ref())) {
+        (_, Some(exit)) | (RunState::Ended(exit), None) => Evidence::Ended { at: exit.finished_at },
+        (RunState::NotLaunched, None) => Evidence::Nothing,
+        (RunState::Running(_), None) => Evidence::Alive,
+        (RunState::Lost(_) | RunState::Elsewhere(_), None) => Evidence::Gone,
+    };
+    let facts = Facts {
+        since: since(&job),
+        dead_looks,
+        monitored,
+    };
+    let verdict = verdict(facts, evidence, policy(engine), engine.now());
+    let case = Case {
+        claim,
+        job,
+        task,
+        run,
+        state,
+        tree: Tree::Gone,
+    };
+    Ok(Some((case, verdict)))
+}
+
+fn since(job: &Job) -> Timestamp {
+    job.claimed_at.unwrap_or(job.available_at)
+}
+
+fn policy(engine: &Engine) -> Policy {
+    let reaper = &engine.settings().reaper;
+    Policy {
+        dead_ticks: reaper.dead_ticks,
+        finalize_grace: reaper.finalize_grace,
+        max_running: reaper.max_running,
+    }
+}
+
+async fn evaluate(engine: &Engine, mut case: Case, tier: Tier) -> Result<Candidate, EngineError> {
+    let (settings, now) = (&engine.settings().reaper, engine.now());
+    let cause = match tier {
+        Tier::DeadProcess => Cause {
+            why: "its process is gone and has recorded no exit".to_owned(),
+            stuck: Some(settings.interval * settings.dead_ticks.saturating_sub(1)),
+        },
+        Tier::ExitRecorded => {
+            let waited = match (&case.state, case.run.as_ref().and_then(|r| r.exit.as_ref())) {
+                (_, Some(exit)) | (RunState::Ended(exit), None) => now.since(exit.finished_at),
+                (_, None) => Duration::ZERO,
+            };
+            Cause {
+                why: format!(
+                    "its exit was recorded {} s ago, and nobody went on",
+                    waited.as_secs()
+                ),
+                stuck: Some(waited),
+            }
+        }
+        Tier::Backstop => {
+            let running = now.since(since(&case.job));
+            case.tree = Tree::EndFirst;
+            Cause {
+                why: format!(
+                    "it ran for {} s, longer than reaper.max_running_s ({})",
+                    running.as_secs(),
+                    settings.max_running.as_secs()
+                ),
+                stuck: Some(running.saturating_sub(settings.max_running)),
+            }
+        }
+    };
+    let decided = reaped::decide(engine, &case).await?;
+    Ok(Candidate {
+        case,
+        tier,
+        cause,
+        decided,
+    })
+}
+
+/// Wins the row of a candidate, and only then acts. None: somebody else was first, and nothing was done.
+///
+/// # Errors
+/// The database's, git's, a process that does not die. The job runs on then, and the next sweep looks again.
+pub async fn act(engine: &Engine, candidate: Candidate) -> Result<Option<Reaped>, EngineError> {
+    let Candidate {
+        mut case,
+        cause,
+        mut decided,
+        ..
+    } = candidate;
+    if let Err(e) = reaped::placed(engine, &case.job) {
+        without_stage(engine, case.claim, &case.job, &e.to_string()).await?;
+        return Ok(Some(engine.reaped.note(&case.job, action(Settlement::Fail))));
+    }
+    let Some(a) = reaped::take(engine, &case, |_| Ok(true)).await? else {
+        return Ok(None);
+    };
+    if case.tree == Tree::EndFirst {
+        reaped::end_tree(engine, &a, &mut case).await?;
+        // How it ended is known only now.
+        decided = reaped::decide(engine, &case).await?;
+    }
+    let did = action(decided.settlement);
+    match reaped::settle(engine, a, decided, &cause, &case.state).await {
+        Ok(()) => Ok(Some(engine.reaped.note(&case.job, did))),
+        Err(EngineError::Lost) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Settles a job whose monitor died once too often by the rules for a reaped one: its tree is ended first. The service
+/// goes on.
+///
+/// # Errors
+/// The database's, git's, a process that does not die.
+pub async fn give_up(engine: &Engine, claim: Claim, why: &str) -> Result<(), EngineError> {
+    let read = engine.store().read(move |tx| reaped::read(tx, claim)).await?;
+    let Some((job, task, run)) = read else {
+        return abandon(engine, claim).await;
+    };
+    let state = reaped::state(engine, claim, run.as_ref())?;
+    let case = Case {
+        claim,
+        job,
+        task,
+        run,
+        state,
+        tree: Tree::EndFirst,
+    };
+    let candidate = Candidate {
+        decided: reaped::decide(engine, &case).await?,
+        case,
+        tier: Tier::Backstop,
+        cause: Cause {
+            why: why.to_owned(),
+            stuck: None,
+        },
+    };
+    act(engine, candidate).await.map(drop)
+}
+
+impl Candidate {
+    fn view(&self) -> PlannedReap {
+        let lives = matches!(self.case.state, RunState::Running(_)) && self.case.tree == Tree::EndFirst;
+        let first = if lives { "its agent is ended, then " } else { "" };
+        PlannedReap {
+            job_id: self.case.job.id.0,
+            task: self.case.task.work_item_id.to_string(),
+            agent: reaped::who(&self.case.job),
+            tier: self.tier.as_str().to_owned(),
+            why: format!("{}; {}", self.cause.why, self.decided.detail),
+            action: format!("{first}{}", action(self.decided.settlement)),
+        }
+    }
+}
+
+/// Running jobs, page by page, past those that are not for this instance to judge.
+#[derive(Default)]
+struct Pages {
+    after: Option<JobId>,
+}
+
+struct Page {
+    jobs: Vec<Job>,
+    broken: Vec<String>,
+}
+
+impl Pages {
+    async fn next(&mut self, engine: &Engine) -> Result<Option<Page>, EngineError> {
+        let after = self.after;
+        let read = engine.store().read(move |tx| jobs::running(tx, after, PAGE));
+        let page = read.await?;
+        let ids = page.rows.iter().map(|job| job.id.0);
+        let Some(last) = ids.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
+            return Ok(None);
+        };
+        self.after = Some(JobId(last));
+        let (node, shared) = (&engine.settings().node, engine.store().is_shared());
+        // Whoever has not adopted a job yet does not judge it.
+        let own = |job: &Job| {
+            job.node.as_ref() == Some(node) && (!shared || job.instance.as_ref() == Some(engine.instance()))
+        };
+        let broken = page.broken.into_iter();
+        Ok(Some(Page {
+            jobs: page.rows.into_iter().filter(own).collect(),
+            broken: broken
+                .map(|(id, why)| format!("job {id} cannot be read: {why}"))
+                .collect(),
+        }))
+    }
+}
