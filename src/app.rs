@@ -97,7 +97,7 @@ async fn run(
     };
     let supervisor = Supervisor::start(config, Escalation::exit(flush));
     let book = AddressBook::new(engine.clone(), supervisor.clone()).with_fault(fault);
-    let (server, address) = http::server(engine.clone(), sources(&engine, &supervisor), &settings)?;
+    let (server, address) = http::server(engine.clone(), sources(&book), &settings)?;
     let serving = server.handle();
     let server = actix_rt::spawn(server);
     actix_rt::spawn(hints::forward(receiver, book.clone()));
@@ -224,8 +224,9 @@ async fn enroll(
     Ok((handles, known.into_iter().map(|row| (row.id, row.name)).collect()))
 }
 
-fn sources(engine: &Engine, supervisor: &Supervisor) -> Sources {
-    let (told, supervisor) = (engine.clone(), supervisor.clone());
+fn sources(book: &AddressBook) -> Sources {
+    let (supervisor, engine, monitors) = (book.supervisor.clone(), book.engine.clone(), book.clone());
+    let instance = engine.instance().to_string();
     Sources {
         actors: Arc::new(move || {
             let view = |s: crate::actors::supervisor::ChildStats| ActorView {
@@ -237,8 +238,9 @@ fn sources(engine: &Engine, supervisor: &Supervisor) -> Sources {
             };
             supervisor.stats().into_iter().map(view).collect()
         }),
-        healing: Arc::new(move || Healing::of(&told)),
-        instance: engine.instance().to_string(),
+        healing: Arc::new(move || Healing::of(&engine)),
+        watched: Arc::new(move |claim| monitors.monitor_of(claim).is_some()),
+        instance,
     }
 }
 

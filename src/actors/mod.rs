@@ -4,6 +4,7 @@
 pub mod fault;
 pub mod heartbeat;
 pub mod hints;
+pub mod lease;
 pub mod monitor;
 pub mod notifier;
 pub mod queue;
@@ -22,6 +23,7 @@ use crate::engine::Engine;
 
 use fault::MonitorPanic;
 use heartbeat::HeartbeatActor;
+use lease::LeaseActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
 use queue::QueueActor;
@@ -53,6 +55,8 @@ pub struct AddressBook {
     pub reconciler: Child<ReconcilerActor>,
     /// Settles jobs whose executor died.
     pub reaper: Child<ReaperActor>,
+    /// Takes leases back.
+    pub lease: Child<LeaseActor>,
     monitors: Arc<Mutex<Monitors>>,
     closing: Arc<AtomicBool>,
     fault: Option<Arc<MonitorPanic>>,
@@ -69,6 +73,7 @@ impl AddressBook {
             heartbeat: Child::named("heartbeat"),
             reconciler: Child::named("reconciler"),
             reaper: Child::named("reaper"),
+            lease: Child::named("lease"),
             monitors: Arc::default(),
             closing: Arc::default(),
             fault: None,
@@ -91,6 +96,11 @@ impl AddressBook {
         self.supervisor
             .supervise_as(&self.reaper, Policy::singleton(intensity), move |inc| {
                 ReaperActor::new(inc, book.clone())
+            })?;
+        let book = self.clone();
+        self.supervisor
+            .supervise_as(&self.lease, Policy::singleton(intensity), move |inc| {
+                LeaseActor::new(inc, book.clone())
             })?;
         if self.engine.store().is_shared() {
             let book = self.clone();

@@ -12,10 +12,12 @@ mod exit;
 mod healed;
 mod init;
 mod job;
+mod lease;
 mod migrate;
 mod outbox;
 mod project;
 mod queue;
+mod reap;
 mod run;
 mod screen;
 mod serve;
@@ -103,6 +105,11 @@ enum Command {
     /// Look at a job, try it again, cancel it, move it in the queue.
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// Look at merge leases, release one.
+    #[command(subcommand)]
+    Lease(lease::LeaseCommand),
+    /// Settle jobs whose executor died, or say which would be.
+    Reap(reap::ReapArgs),
     /// Look at what agents did and what they print.
     #[command(subcommand)]
     Run(run::RunCommand),
@@ -181,6 +188,8 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         Command::Task(command) => task::run(command, global),
         Command::Queue(args) => queue::run(&args, global),
         Command::Job(command) => job::run(&command, global),
+        Command::Lease(command) => lease::run(&command, global),
+        Command::Reap(args) => reap::run(&args, global),
         Command::Run(command) => run::run(&command, global),
         Command::Project(command) => project::run(&command, global),
         Command::Outbox(args) => outbox::run(&args, global),

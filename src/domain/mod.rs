@@ -13,6 +13,7 @@ pub mod job;
 pub mod pipeline;
 pub mod quoted;
 pub mod reap;
+pub mod reclaim;
 pub mod reconcile;
 pub mod run;
 pub mod task;

@@ -19,6 +19,7 @@ pub mod project;
 pub mod queries;
 pub mod queue;
 pub mod reap;
+pub mod reclaim;
 pub mod reconcile;
 pub mod recover;
 pub mod rescue;

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::error::Problem;
 use super::openapi::refusals::NotNow;
 use super::{auth, resource};
+use crate::domain::job::Claim;
 use crate::engine::views::{HealingView, InstanceView, QueueView, TaskView};
 use crate::engine::{Engine, heal, instances, queries};
 
@@ -41,6 +42,8 @@ pub struct Sources {
     pub actors: Arc<dyn Fn() -> Vec<ActorView> + Send + Sync>,
     /// The mechanisms that heal.
     pub healing: Arc<dyn Fn() -> Healing + Send + Sync>,
+    /// Whether a claim has a live monitor.
+    pub watched: Arc<dyn Fn(Claim) -> bool + Send + Sync>,
     /// This boot of the service.
     pub instance: String,
 }
@@ -89,7 +92,21 @@ impl Healing {
     /// How they stand now.
     pub fn of(engine: &Engine) -> Self {
         let (settings, stands) = (&engine.settings().reconcile, engine.reconciliation());
+        let (reaper, reaped) = (&engine.settings().reaper, engine.reaper_stats());
         Self {
+            reaper: Reaper {
+                enabled: reaper.enabled,
+                interval: reaper.interval.as_secs(),
+                last_run_ts: reaped.last_run.map(|at| at.to_string()),
+                reaped_total: reaped.reaped_total,
+                last_reaped: reaped.last_reaped.map(|last| Reaped {
+                    job_id: last.job_id,
+                    agent: last.agent,
+                    outcome: last.outcome,
+                }),
+                lease_reclaimed_total: reaped.lease_reclaimed_total,
+                failed_total: reaped.trouble_total,
+            },
             reconcile: Reconcile {
                 enabled: settings.enabled,
                 // There is no tracker side yet.
@@ -121,6 +138,8 @@ pub struct Reaper {
     pub last_reaped: Option<Reaped>,
     /// Leases it took back since the start.
     pub lease_reclaimed_total: u64,
+    /// Jobs and leases it could not settle, tried again at the next sweep.
+    pub failed_total: u64,
 }
 
 /// A job that the reaper settled.

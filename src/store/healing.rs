@@ -18,7 +18,7 @@ pub struct HealingEvent {
     pub id: i64,
     /// When.
     pub at: Timestamp,
-    /// Who healed: "monitor", "supervisor", "start", "node lost", "reconciler".
+    /// Who healed: "monitor", "supervisor", "start", "reaper", "lease", "reconciler", "node lost".
     pub kind: String,
     /// What was stuck: "run 7 (developer, development)".
     pub subject: String,

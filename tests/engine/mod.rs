@@ -7,6 +7,7 @@ mod attempts;
 mod crash;
 mod driving;
 mod house;
+mod leases;
 mod merging;
 mod reaper;
 mod reconciling;

@@ -65,6 +65,10 @@ impl Counters {
         reaped
     }
 
+    pub(in crate::engine) fn note_lease(&self) {
+        self.stats().lease_reclaimed_total += 1;
+    }
+
     /// The counts as they are now.
     pub fn now(&self) -> Stats {
         self.stats().clone()

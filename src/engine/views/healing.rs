@@ -11,7 +11,7 @@ pub struct HealingView {
     /// When, RFC 3339.
     #[schema(format = DateTime)]
     pub at: String,
-    /// Who healed: monitor, supervisor, start, node lost, reconciler.
+    /// Who healed: monitor, supervisor, start, reaper, lease, reconciler, node lost.
     pub kind: String,
     /// What was stuck.
     pub subject: String,

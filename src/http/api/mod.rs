@@ -3,10 +3,12 @@
 mod events;
 mod healed;
 mod jobs;
+mod leases;
 mod log_chunk;
 mod outbox;
 mod projects;
 mod queue;
+mod reap;
 mod rescue;
 mod runs;
 mod tasks;
@@ -36,6 +38,10 @@ use super::openapi;
     outbox::resend,
     queue::pause,
     queue::resume,
+    reap::plan,
+    reap::sweep,
+    leases::list,
+    leases::release,
     runs::show,
     runs::log,
     rescue::list,
@@ -53,6 +59,8 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(jobs::routes)
         .configure(outbox::routes)
         .configure(queue::routes)
+        .configure(reap::routes)
+        .configure(leases::routes)
         .configure(runs::routes)
         .configure(rescue::routes);
 }

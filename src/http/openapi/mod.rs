@@ -38,6 +38,7 @@ const TOKEN: &str = "token";
         (name = "projects", description = "Repositories under care"),
         (name = "tasks", description = "Units of work, and what people do to them"),
         (name = "jobs", description = "Entries of the queue"),
+        (name = "leases", description = "Who may merge into which repository"),
         (name = "runs", description = "Attempts at jobs, and what their agents print"),
     )
 )]
