@@ -11,6 +11,7 @@ mod demo;
 mod drain;
 mod forgotten;
 mod gates;
+mod healers;
 mod kills;
 mod logs;
 mod merges;
