@@ -263,32 +263,41 @@ pub async fn act(engine: &Engine, candidate: Candidate) -> Result<Option<Reaped>
 /// goes on.
 ///
 /// # Errors
-/// The database's, git's, a process that does not die.
+/// `Lost` when others keep taking it; the database's, git's, a process that does not die.
 pub async fn give_up(engine: &Engine, claim: Claim, why: &str) -> Result<(), EngineError> {
-    let read = engine.store().read(move |tx| reaped::read(tx, claim)).await?;
-    let Some((job, task, run)) = read else {
-        return abandon(engine, claim).await;
-    };
-    let state = reaped::state(engine, claim, run.as_ref())?;
-    let case = Case {
-        claim,
-        job,
-        task,
-        run,
-        state,
-        tree: Tree::EndFirst,
-    };
-    let candidate = Candidate {
-        decided: reaped::decide(engine, &case).await?,
-        case,
-        tier: Tier::Backstop,
-        cause: Cause {
-            why: why.to_owned(),
-            stuck: None,
-        },
-    };
-    act(engine, candidate).await.map(drop)
+    // What the monitor wrote when it died may be committed only now: then its row is not as it was read.
+    for _ in 0..TAKES {
+        let read = engine.store().read(move |tx| reaped::read(tx, claim)).await?;
+        let Some((job, task, run)) = read else {
+            return abandon(engine, claim).await;
+        };
+        let state = reaped::state(engine, claim, run.as_ref())?;
+        let case = Case {
+            claim,
+            job,
+            task,
+            run,
+            state,
+            tree: Tree::EndFirst,
+        };
+        let candidate = Candidate {
+            decided: reaped::decide(engine, &case).await?,
+            case,
+            tier: Tier::Backstop,
+            cause: Cause {
+                why: why.to_owned(),
+                stuck: None,
+            },
+        };
+        if act(engine, candidate).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(EngineError::Lost)
 }
+
+/// How often a job is taken that somebody else still writes about.
+const TAKES: usize = 5;
 
 impl Candidate {
     fn view(&self) -> PlannedReap {

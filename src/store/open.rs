@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
@@ -24,6 +25,10 @@ pub(super) fn prepare(place: &Place) -> Result<Conn, StoreError> {
     Ok(conn)
 }
 
+/// How often, and after which pauses, a lock that is held is tried for again.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Makes sure that no other service uses the file.
 pub(super) fn lock_file(path: &Path) -> Result<File, StoreError> {
     let folder = match path.parent() {
@@ -43,7 +48,16 @@ pub(super) fn lock_file(path: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(&lock_path)
         .map_err(not_writable)?;
-    match lock.try_lock() {
+    // Of a service that was killed, a child that is just being started may hold it until it is another program.
+    let mut tries = LOCK_TRIES;
+    let locked = loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if tries > 0 => tries -= 1,
+            locked => break locked,
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    };
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();

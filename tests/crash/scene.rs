@@ -76,9 +76,23 @@ pub struct End {
 impl End {
     /// What is wrong with another end; a death between a message and its record may repeat that message.
     pub fn differs_from(&self, other: &End, point: &str) -> Option<String> {
-        let own = (&self.moves, &self.told, &self.worked, &self.jobs);
-        if own != (&other.moves, &other.told, &other.worked, &other.jobs) {
-            return Some(format!("expected {self:#?}, found {other:#?}"));
+        for (what, expected, found) in [
+            (
+                "moves",
+                format!("{:#?}", self.moves),
+                format!("{:#?}", other.moves),
+            ),
+            ("told", format!("{:?}", self.told), format!("{:?}", other.told)),
+            (
+                "worked",
+                format!("{:?}", self.worked),
+                format!("{:?}", other.worked),
+            ),
+            ("jobs", format!("{:#?}", self.jobs), format!("{:#?}", other.jobs)),
+        ] {
+            if expected != found {
+                return Some(format!("{what}: expected {expected}, found {found}"));
+            }
         }
         let may_repeat = point == "deed tell the webhook:after"
             || point.starts_with("commit engine::deliver::") && point.ends_with(":before");
@@ -267,7 +281,12 @@ impl Scene {
             let word = |key: &str| body[key].as_str().unwrap().to_owned();
             by_key.entry(word("id")).or_insert((word("about"), 0)).1 += 1;
         }
-        let mut told: Vec<String> = by_key.values().map(|(about, _)| about.clone()).collect();
+        // That the lease of the service that died was taken back is told as well.
+        let told = by_key
+            .values()
+            .map(|(about, _)| about.clone())
+            .filter(|about| about != "lease");
+        let mut told: Vec<String> = told.collect();
         told.sort();
         let twice = by_key.into_iter().filter(|(_, (_, times))| *times > 1);
         let twice = twice.map(|(key, _)| key).collect();

@@ -105,7 +105,7 @@ async fn a_lease_whose_holder_died_or_stopped_is_released_once_and_told_once() {
             .filter(|(about, _)| about == "lease")
             .collect();
         assert_eq!(told.len(), 1, "{how}");
-        let cause = "SELECT cause AS line FROM outbox WHERE cause LIKE 'lease:%'";
+        let cause = "SELECT cause AS line FROM outbox WHERE channel = 'people' AND cause LIKE 'lease:%'";
         assert_eq!(
             house.sql_lines(cause),
             [format!("lease:{}:{}", lease.repo, lease.token.0)]
