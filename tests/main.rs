@@ -9,6 +9,7 @@ mod engine;
 mod git;
 mod http;
 mod instances;
+mod model;
 mod openapi;
 mod process;
 mod settings;
