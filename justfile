@@ -12,6 +12,10 @@ ci:
 test *filter:
     cargo test --locked {{ filter }}
 
+# Random schedules of the queue, its runs and the merge lease, on a model and both databases: so many, or those of a seed.
+sim schedules="10000" seed="":
+    ORCH_TEST_SCHEDULES={{ schedules }} {{ if seed == "" { "" } else { "ORCH_TEST_SEED=" + seed } }} cargo test --locked --test orch -- schedules:: --nocapture
+
 # Formatting and lints.
 lint:
     cargo fmt --all --check

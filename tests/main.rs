@@ -12,6 +12,7 @@ mod instances;
 mod model;
 mod openapi;
 mod process;
+mod schedules;
 mod settings;
 mod store;
 mod supervision;

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what was not run is said")]
 
 #[macro_use]
-mod support;
+pub mod support;
 
 mod claims;
 mod jobs;
