@@ -9,6 +9,7 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
+#![expect(clippy::print_stdout, reason = "what the schedules came to is shown")]
 #![expect(clippy::print_stderr, reason = "a long test says how far it is")]
 
 mod database;
@@ -26,10 +27,12 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use self::database::{Database, Executor};
 use self::op::{Answer, Op, Schedule};
 use self::world::World;
-use crate::store::support::Bed;
 
 /// How many schedules are run where nobody says.
 const SCHEDULES: u32 = 300;
+/// From so many on they are shared out, and into how many shares.
+const SHARE: u32 = 1_000;
+const SHARES: u32 = 4;
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
@@ -134,71 +137,111 @@ fn run(schedule: &Schedule, databases: &mut [Database], reached: &mut Reached) -
 
 /// How a number of schedules ended, and what those came to that were all right.
 struct Outcome {
+    seed: u64,
     result: Result<(), TestError<Schedule>>,
     reached: Reached,
 }
 
-/// Runs the schedules of a seed; what fails is shrunk.
-fn all(what: &str, databases: Vec<Database>) -> Outcome {
-    let (seed, count) = (
-        number("ORCH_TEST_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0),
-        schedules(),
-    );
-    let names: Vec<_> = databases.iter().map(|d| d.name).collect();
-    eprintln!(
-        "{what}: {count} schedules on {}, ORCH_TEST_SEED={seed}",
-        names.join(" and ")
-    );
-    let config = Config {
-        cases: count,
-        failure_persistence: None,
-        max_shrink_iters: 2_000,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let state = RefCell::new((databases, Reached::new(), 0));
-    let run_one = |schedule: Schedule| {
-        let (databases, reached, done) = &mut *state.borrow_mut();
-        *done += 1;
-        if *done % 1_000 == 0 {
-            eprintln!("{what}: {done} schedules");
-        }
-        run(&schedule, databases, reached).map_err(TestCaseError::fail)
-    };
-    let result = TestRunner::new_with_rng(config, rng).run(&op::schedule(), run_one);
-    Outcome {
-        result,
-        reached: state.into_inner().1,
-    }
+/// What all schedules of one test have in common.
+#[derive(Clone, Copy)]
+struct Trial {
+    what: &'static str,
+    seed: u64,
+    count: u32,
 }
 
-fn databases(executor: Executor) -> Vec<Database> {
-    let sqlite = Database::new("SQLite", Bed::sqlite(), executor);
-    let postgres = Bed::postgres().map(|bed| Database::new("PostgreSQL", bed, executor));
-    std::iter::once(sqlite).chain(postgres).collect()
+impl Trial {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            seed: number("ORCH_TEST_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0),
+            count: schedules(),
+        }
+    }
+
+    /// Runs the schedules of the seed; what fails is shrunk.
+    fn run(self, databases: Vec<Database>) -> Outcome {
+        let Self { what, seed, count } = self;
+        let names: Vec<_> = databases.iter().map(|d| d.name).collect();
+        eprintln!(
+            "{what}: {count} schedules on {}, ORCH_TEST_SEED={seed}",
+            names.join(" and ")
+        );
+        let config = Config {
+            cases: count,
+            failure_persistence: None,
+            max_shrink_iters: 2_000,
+            ..Config::default()
+        };
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let state = RefCell::new((databases, Reached::new(), 0));
+        let run_one = |schedule: Schedule| {
+            let (databases, reached, done) = &mut *state.borrow_mut();
+            *done += 1;
+            if *done % 500 == 0 {
+                eprintln!("{what}: {done} of {count}, ORCH_TEST_SEED={seed}");
+            }
+            run(&schedule, databases, reached).map_err(TestCaseError::fail)
+        };
+        let result = TestRunner::new_with_rng(config, rng).run(&op::schedule(), run_one);
+        Outcome {
+            seed,
+            result,
+            reached: state.into_inner().1,
+        }
+    }
+
+    /// Many schedules are shared out, each share with databases and a seed of its own.
+    fn share(self) -> Vec<Self> {
+        let shares = if self.count < SHARE { 1 } else { SHARES };
+        let one = |n: u32| Self {
+            seed: self.seed.wrapping_add(u64::from(n)),
+            count: self.count.div_ceil(shares),
+            ..self
+        };
+        (0..shares).map(one).collect()
+    }
 }
 
 #[test]
 fn both_databases_do_what_the_model_does_whatever_the_order() {
-    let outcome = all("schedules", databases(Executor::True));
-    if let Err(error) = outcome.result {
-        panic!("{error}");
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let run = |trial: Trial| {
+            // What is not run is said by the name of the test.
+            let thread = std::thread::Builder::new().name(name.clone());
+            thread.spawn_scoped(scope, move || {
+                let databases = std::iter::once(Database::sqlite(Executor::True));
+                trial.run(databases.chain(Database::postgres(Executor::True)).collect())
+            })
+        };
+        let threads: Vec<_> = Trial::new("schedules").share().into_iter().map(run).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.unwrap().join().unwrap())
+            .collect()
+    });
+    let mut reached = Reached::new();
+    for outcome in outcomes {
+        if let Err(error) = outcome.result {
+            panic!("ORCH_TEST_SEED={}: {error}", outcome.seed);
+        }
+        for (what, n) in outcome.reached {
+            *reached.entry(what).or_default() += n;
+        }
     }
-    eprintln!("schedules: {:#?}", outcome.reached);
+    println!("{reached:#?}");
     if schedules() >= SCHEDULES {
-        let missed = MUST_REACH
-            .iter()
-            .filter(|what| !outcome.reached.contains_key(**what));
+        let missed = MUST_REACH.iter().filter(|what| !reached.contains_key(**what));
         assert_eq!(missed.collect::<Vec<_>>(), Vec::<&&str>::new(), "never came up");
     }
 }
 
 /// The schedules find this executor out by the operation that it does wrongly, within as many as are run anyway.
-fn is_found_out(what: &str, executor: Executor, by: &str) {
-    let sqlite = Database::new("SQLite", Bed::sqlite(), executor);
-    match all(what, vec![sqlite]).result {
+fn is_found_out(what: &'static str, executor: Executor, by: &str) {
+    match Trial::new(what).run(vec![Database::sqlite(executor)]).result {
         Ok(()) => panic!("{what}: {} schedules found nothing wrong", schedules()),
         Err(TestError::Abort(why)) => panic!("{what}: {why}"),
         Err(TestError::Fail(why, shrunk)) => {

@@ -3,6 +3,8 @@
 mod deeds;
 mod operations;
 
+use std::path::Path;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use orch::domain::id::{JobId, ProjectId, RunId, TaskId};
@@ -13,11 +15,11 @@ use orch::store::jobs;
 use orch::store::leases::{self, Lease};
 use orch::store::runs;
 use orch::store::tasks::{self, Inserted};
-use orch::store::{Conn, Guarded, StoreError, instances};
+use orch::store::{Conn, Guarded, Store, StoreError, instances};
 
 use crate::schedules::op::{Answer, Op, PROJECTS, TASKS};
 use crate::schedules::world::{self, Tables, World};
-use crate::store::support::{Bed, NOW};
+use crate::store::support::{Bed, NOW, Place};
 
 /// Who executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,32 @@ fn at<T: Copy>(number: i64, among: &[T]) -> T {
 }
 
 impl Database {
-    pub fn new(name: &'static str, bed: Bed, executor: Executor) -> Self {
+    /// In memory where the system has a place for that: what a disk keeps is not the question here.
+    pub fn sqlite(executor: Executor) -> Self {
+        let folder = match Path::new("/dev/shm") {
+            memory if memory.is_dir() => tempfile::tempdir_in(memory).unwrap(),
+            _ => tempfile::tempdir().unwrap(),
+        };
+        let url = folder.path().join("orch.db").display().to_string();
+        let bed = Bed {
+            store: Store::open(&url).unwrap(),
+            url,
+            place: Place::Folder(folder),
+        };
+        Self::new("SQLite", bed, executor)
+    }
+
+    /// Without waiting for its disk. None where there is no server.
+    pub fn postgres(executor: Executor) -> Option<Self> {
+        let bed = Bed::postgres()?;
+        bed.sql(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$",
+        );
+        let store = Store::open(&bed.url).unwrap();
+        Some(Self::new("PostgreSQL", Bed { store, ..bed }, executor))
+    }
+
+    fn new(name: &'static str, bed: Bed, executor: Executor) -> Self {
         let names = ["one", "two"];
         let projects = names[..PROJECTS].iter().map(|name| bed.project(name)).collect();
         Self {
