@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+mod declared;
+mod play;
 mod scene;
 
 use std::collections::BTreeSet;
@@ -12,6 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use play::{PLAYS, Play};
 use scene::{Database, End, Scene};
 
 /// How many points each database dies at in an everyday run; `all` is every one.
@@ -20,28 +23,37 @@ const EVERYDAY: usize = 6;
 /// Walks at the same time: they wait for processes most of the time.
 const SIDE_BY_SIDE: usize = 3;
 
-/// The points that an undisturbed walk reaches, in the order in which it does, and how it ends.
-fn undisturbed(database: Database) -> Option<(Vec<String>, End)> {
-    let scene = Scene::new(database)?;
-    let (reached, end) = scene.traced();
-    let mut seen = BTreeSet::new();
-    let points = reached.into_iter().filter(|p| seen.insert(p.clone()));
-    Some((points.collect(), end))
+/// A point of a play that no earlier play has.
+struct Death {
+    play: Play,
+    point: String,
+}
+
+/// The points that undisturbed plays reach, in the order in which they do, and how each play ends.
+fn undisturbed(database: Database) -> Option<(Vec<Death>, Vec<(Play, End)>)> {
+    let (mut seen, mut points, mut ends) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for play in PLAYS {
+        let (reached, end) = Scene::new(database, play)?.traced();
+        let new = reached.into_iter().filter(|p| seen.insert(p.clone()));
+        points.extend(new.map(|point| Death { play, point }));
+        ends.push((play, end));
+    }
+    Some((points, ends))
 }
 
 /// Of these points, those that are to be died at now: all, or some from everywhere in the walk.
-fn chosen(points: &[String]) -> Vec<String> {
+fn chosen(points: &[Death]) -> Vec<&Death> {
     let wanted = match std::env::var(POINTS).ok().as_deref() {
-        Some("all") => return points.to_vec(),
+        Some("all") => return points.iter().collect(),
         Some(number) => number.parse().unwrap(),
         None => EVERYDAY,
     };
-    let nth = |n: usize| points[(2 * n + 1) * points.len() / (2 * wanted)].clone();
+    let nth = |n: usize| &points[(2 * n + 1) * points.len() / (2 * wanted)];
     (0..wanted.min(points.len())).map(nth).collect()
 }
 
 fn dies_everywhere(database: Database) {
-    let Some((points, expected)) = undisturbed(database) else {
+    let Some((points, ends)) = undisturbed(database) else {
         return;
     };
     let todo = chosen(&points);
@@ -53,14 +65,15 @@ fn dies_everywhere(database: Database) {
     let (next, done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
     let began = Instant::now();
     let work = || {
-        while let Some(point) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let died = std::panic::catch_unwind(|| Scene::new(database).unwrap().dies_at(point));
+        while let Some(Death { play, point }) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (_, expected) = ends.iter().find(|(of, _)| of == play).unwrap();
+            let died = std::panic::catch_unwind(|| Scene::new(database, *play).unwrap().dies_at(point));
             let wrong = match died {
                 Ok(end) => expected.differs_from(&end, point),
                 Err(panic) => Some(words(&*panic)),
             };
             if let Some(why) = wrong {
-                failed.lock().unwrap().push(format!("{point}: {why}"));
+                failed.lock().unwrap().push(format!("{play:?}, {point}: {why}"));
             }
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, todo.len(), point);
         }

@@ -1,52 +1,18 @@
-//! One walk with all that can go wrong by itself: an agent that fails, a verdict that sends back, a main that moved, two
-//! gestures, notifications to a webhook.
+//! The stage on which a play is given: a service that may die, a repository, a webhook and a chat that are told. Holds what
+//! is left at the end against what must hold of every end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use orch::engine::views::{TaskDetail, TaskView};
-use serde_json::{Value, json};
+use orch::engine::views::TaskDetail;
+use serde_json::Value;
 
-use crate::support::{
-    Agent, FakeService, PATIENCE, Postgres, Project, Reply, Repo, Setup, TestService, wait_until,
-};
+use super::play::{Person, Play, STAGES};
 
-const STAGES: &str = r#"
-[[stage]]
-name = "development"
-role = "developer"
-gates = ["tests_local"]
-rollback_to = "development"
-
-[[stage]]
-name = "review"
-role = "reviewer"
-gates = ["reviewer_verdict", "human_approved"]
-rollback_to = "development"
-
-[[stage]]
-name = "staging"
-gates = ["branch_mergeable"]
-rollback_to = "development"
-
-[[stage]]
-name = "deploy"
-rollback_to = "development"
-confirm = true
-
-[[stage]]
-name = "done"
-"#;
-
-/// The first one fails and leaves work behind.
-const DEVELOPER: &str = r#"
-if [ "$nth" = 1 ]; then echo half >half.txt; exit 3; fi
-mkdir -p src; echo "$nth" >"src/$ORCH_WORK_ITEM.txt"; commit "write it"
-"#;
-/// The first one sends back.
-const REVIEWER: &str = r#"if [ "$nth" = 1 ]; then verdict REQUEST_CHANGES; else verdict APPROVED; fi"#;
+use crate::support::{FakeService, PATIENCE, Postgres, Project, Reply, Repo, Setup, TestService, wait_until};
 
 const FAIL_POINT: &str = "FAILPOINT_ABORT";
 const FAIL_TRACE: &str = "FAILPOINT_TRACE";
@@ -57,6 +23,8 @@ pub enum Database {
     Sqlite,
     Postgres,
 }
+
+type Variable = (&'static str, String);
 
 /// What a walk leaves behind, in words that are the same each time.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,29 +73,36 @@ pub struct Scene {
     service: TestService,
     repo: Repo,
     webhook: FakeService,
+    telegram: FakeService,
     /// Dropped after the service.
     _database: Option<Postgres>,
     base: String,
-    moved: bool,
+    play: Play,
+    person: Person,
 }
 
 impl Scene {
     /// None where there is no PostgreSQL server, after saying so.
-    pub fn new(database: Database) -> Option<Self> {
+    pub fn new(database: Database, play: Play) -> Option<Self> {
         let own = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(Postgres::fresh()?),
         };
         let repo = Repo::new();
         let webhook = FakeService::new(|_| Reply::new(204, ""));
-        let agent = Agent::new()
-            .role("developer", DEVELOPER)
-            .role("reviewer", REVIEWER);
+        let refused = AtomicBool::new(play != Play::Hands);
+        let telegram = FakeService::new(move |_| match refused.swap(true, Ordering::Relaxed) {
+            true => Reply::new(200, r#"{"ok":true}"#),
+            false => Reply::new(400, r#"{"ok":false,"description":"Bad Request"}"#),
+        });
         let mut setup = Setup::new()
             .set("shutdown", "leave")
             .set("queue.tick_s", 1)
             .set("notify.webhook_url", webhook.url.clone())
-            .project(Project::new("shop", &repo).agent(&agent).then(STAGES));
+            .set("telegram.base_url", telegram.url.clone())
+            .set("telegram.bot_token", "1:x")
+            .set("telegram.chat_id", "-1")
+            .project(Project::new("shop", &repo).agent(&play.agent()).then(STAGES));
         if let Some(own) = &own {
             setup = setup.set("database.url", own.url());
         }
@@ -136,17 +111,19 @@ impl Scene {
             service: setup.prepare(),
             repo,
             webhook,
+            telegram,
             _database: own,
-            moved: false,
+            play,
+            person: Person::new(play),
         })
     }
 
-    /// Walks undisturbed, and tells which points were reached.
+    /// Gives the play undisturbed, and tells which points were reached; those before a death that is part of it are not
+    /// told.
     pub fn traced(mut self) -> (Vec<String>, End) {
         let trace = self.service.home().join("trace");
-        self.service.set_env(FAIL_TRACE, &trace.display().to_string());
-        let died = self.walk();
-        assert!(!died, "nothing was to die");
+        let lives = self.lives((FAIL_TRACE, trace.display().to_string()));
+        assert_eq!(self.walk(lives), self.deaths(), "nothing else was to die");
         self.service.stop();
         let reached = fs::read_to_string(&trace).unwrap();
         self.service.start();
@@ -154,20 +131,40 @@ impl Scene {
         (reached.lines().map(str::to_owned).collect(), end)
     }
 
-    /// Walks, dies at this point, and walks on.
+    /// Gives the play, dies at this point, and goes on.
     pub fn dies_at(mut self, point: &str) -> End {
-        self.service.set_env(FAIL_POINT, &format!("{point} 1"));
-        let died = self.walk() || self.stops();
-        assert!(died, "the walk never came to {point}");
+        let lives = self.lives((FAIL_POINT, format!("{point} 1")));
+        let mut died = self.walk(lives);
+        if died == self.deaths() {
+            died += usize::from(self.stops());
+        }
+        assert_eq!(died, self.deaths() + 1, "the play never came to {point}");
         self.end()
     }
 
-    /// Until the task is done and nothing is left to do; starts the service again when it dies. Whether it did.
-    fn walk(&mut self) -> bool {
-        let mut died = false;
+    /// How often the service dies because the play says so.
+    fn deaths(&self) -> usize {
+        match self.play {
+            Play::Walk | Play::Hands => 0,
+            Play::After(_) => 1,
+        }
+    }
+
+    /// What each life is started with.
+    fn lives(&self, last: Variable) -> Vec<Variable> {
+        match self.play {
+            Play::Walk | Play::Hands => vec![last],
+            Play::After(point) => vec![(FAIL_POINT, format!("{point} 1")), last],
+        }
+    }
+
+    /// Until the task is done and nothing is left to do; starts the service again when it dies. How often it did.
+    fn walk(&mut self, lives: Vec<Variable>) -> usize {
+        let mut lives = lives.into_iter();
+        let mut died = 0;
         let mut seen = 0;
         let began = Instant::now();
-        self.service.spawn();
+        self.begin_life(lives.next());
         loop {
             assert!(
                 began.elapsed() < PATIENCE * 2,
@@ -176,18 +173,25 @@ impl Scene {
             );
             if let Some(status) = self.service.exited() {
                 assert_eq!(status.signal(), Some(libc::SIGABRT), "{}", self.service.log());
-                assert!(!died, "died twice");
-                died = true;
-                self.service.unset_env(FAIL_POINT);
+                died += 1;
                 seen = self.service.log().len();
-                self.service.spawn();
+                self.begin_life(lives.next());
             }
             // Whatever is asked may be cut off by its death.
-            if self.service.is_ready(seen) && self.person().unwrap_or(false) {
+            if self.service.is_ready(seen) && self.person.act(&self.service, &self.repo).unwrap_or(false) {
                 return died;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn begin_life(&mut self, with: Option<Variable>) {
+        self.service.unset_env(FAIL_POINT);
+        self.service.unset_env(FAIL_TRACE);
+        if let Some((name, value)) = with {
+            self.service.set_env(name, &value);
+        }
+        self.service.spawn();
     }
 
     /// For a point that is reached when the service is asked to stop. Whether it died there.
@@ -201,45 +205,6 @@ impl Scene {
         self.service.unset_env(FAIL_POINT);
         self.service.start();
         status.unwrap().signal() == Some(libc::SIGABRT)
-    }
-
-    /// Does what is due for a person. True when nothing is left to be done by anybody.
-    fn person(&mut self) -> std::io::Result<bool> {
-        let api = self.service.api();
-        let tasks: Vec<TaskView> = api.try_ask("GET", "/api/v1/tasks?all=true", None)?.ok();
-        let Some(task) = tasks.first() else {
-            let body = json!({ "title": "Search", "external_id": "one" });
-            api.try_ask("POST", "/api/v1/tasks", Some(&body))?;
-            return Ok(false);
-        };
-        assert_eq!(tasks.len(), 1, "one request, one task");
-        let gesture = match (task.status.as_str(), task.stage.as_str()) {
-            ("waiting_human", "review") => {
-                if !std::mem::replace(&mut self.moved, true) {
-                    self.repo
-                        .commit(&[("other.txt", "by a person\n")], "Something else");
-                }
-                "approved"
-            }
-            ("waiting_human", _) => "confirm-deploy",
-            ("done", _) => {
-                let queue: Value = api.try_ask("GET", "/queue", None)?.ok();
-                let outbox: Value = api.try_ask("GET", "/api/v1/outbox", None)?.ok();
-                return Ok(queue["live"] == json!([]) && outbox == json!([]));
-            }
-            ("active", _) => return Ok(false),
-            (status, stage) => panic!(
-                "{status} at {stage}: {}",
-                self.service.explain(&self.service.task(&task.id))
-            ),
-        };
-        let body = json!({ "gesture": gesture, "person": "tester" });
-        api.try_ask(
-            "POST",
-            &format!("/api/v1/tasks/{}/gestures", task.id),
-            Some(&body),
-        )?;
-        Ok(false)
     }
 
     /// How it ended, after all that must hold of every end was held against it.
@@ -275,12 +240,20 @@ impl Scene {
             told: Vec::new(),
             twice: BTreeSet::new(),
         };
+        // Of the telegrams nobody can tell a repetition but who counts them.
+        let sent = self.telegram.asked().len();
         let mut by_key: BTreeMap<String, (String, usize)> = BTreeMap::new();
         for asked in self.webhook.asked() {
             let body: Value = serde_json::from_str(&asked.body).unwrap();
             let word = |key: &str| body[key].as_str().unwrap().to_owned();
             by_key.entry(word("id")).or_insert((word("about"), 0)).1 += 1;
         }
+        let expected = by_key.len() + usize::from(self.play == Play::Hands);
+        let twice_at_most = expected..=expected + 1 + self.deaths();
+        assert!(
+            twice_at_most.contains(&sent),
+            "{sent} telegrams, {expected} messages"
+        );
         // That the lease of the service that died was taken back is told as well.
         let told = by_key
             .values()
