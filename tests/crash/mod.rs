@@ -29,8 +29,15 @@ struct Death {
     point: String,
 }
 
-/// The points that undisturbed plays reach, in the order in which they do, and how each play ends.
-fn undisturbed(database: Database) -> Option<(Vec<Death>, Vec<(Play, End)>)> {
+/// What undisturbed plays are.
+struct Undisturbed {
+    /// Their points, in the order in which they are reached.
+    points: Vec<Death>,
+    /// How each ends.
+    ends: Vec<(Play, End)>,
+}
+
+fn undisturbed(database: Database) -> Option<Undisturbed> {
     let (mut seen, mut points, mut ends) = (BTreeSet::new(), Vec::new(), Vec::new());
     for play in PLAYS {
         let (reached, end) = Scene::new(database, play)?.traced();
@@ -38,7 +45,7 @@ fn undisturbed(database: Database) -> Option<(Vec<Death>, Vec<(Play, End)>)> {
         points.extend(new.map(|point| Death { play, point }));
         ends.push((play, end));
     }
-    Some((points, ends))
+    Some(Undisturbed { points, ends })
 }
 
 /// Of these points, those that are to be died at now: all, or some from everywhere in the walk.
@@ -53,7 +60,7 @@ fn chosen(points: &[Death]) -> Vec<&Death> {
 }
 
 fn dies_everywhere(database: Database) {
-    let Some((points, ends)) = undisturbed(database) else {
+    let Some(Undisturbed { points, ends }) = undisturbed(database) else {
         return;
     };
     let todo = chosen(&points);
@@ -69,7 +76,7 @@ fn dies_everywhere(database: Database) {
             let (_, expected) = ends.iter().find(|(of, _)| of == play).unwrap();
             let died = std::panic::catch_unwind(|| Scene::new(database, *play).unwrap().dies_at(point));
             let wrong = match died {
-                Ok(end) => expected.differs_from(&end, point),
+                Ok(end) => expected.differs_from(&end),
                 Err(panic) => Some(words(&*panic)),
             };
             if let Some(why) = wrong {
