@@ -37,6 +37,7 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+        pruned_at -> Nullable<BigInt>,
     }
 }
 

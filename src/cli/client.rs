@@ -131,6 +131,11 @@ impl Client {
         Ok(self.ask(method, path, body, Duration::ZERO).await?)
     }
 
+    /// Asks for something that takes long.
+    pub async fn send_and_wait(&self, method: Method, path: &str, wait: Duration) -> Result<Answer, Failure> {
+        Ok(self.ask(method, path, None::<&()>, wait).await?)
+    }
+
     async fn ask(
         &self,
         method: Method,

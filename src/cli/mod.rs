@@ -16,6 +16,7 @@ mod lease;
 mod migrate;
 mod outbox;
 mod project;
+mod prune;
 mod queue;
 mod reap;
 mod run;
@@ -110,6 +111,8 @@ enum Command {
     Lease(lease::LeaseCommand),
     /// Settle jobs whose executor died, or say which would be.
     Reap(reap::ReapArgs),
+    /// Remove what was kept for long enough, or say what would go.
+    Prune(prune::PruneArgs),
     /// Look at what agents did and what they print.
     #[command(subcommand)]
     Run(run::RunCommand),
@@ -190,6 +193,7 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         Command::Job(command) => job::run(&command, global),
         Command::Lease(command) => lease::run(&command, global),
         Command::Reap(args) => reap::run(&args, global),
+        Command::Prune(args) => prune::run(&args, global),
         Command::Run(command) => run::run(&command, global),
         Command::Project(command) => project::run(&command, global),
         Command::Outbox(args) => outbox::run(&args, global),

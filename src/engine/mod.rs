@@ -16,6 +16,7 @@ pub mod mergeable;
 pub mod operate;
 mod present;
 pub mod project;
+pub mod prune;
 pub mod queries;
 pub mod queue;
 pub mod reap;
@@ -101,6 +102,8 @@ pub struct Engine {
     superseded: Arc<AtomicU64>,
     reconciling: reconcile::Remembered,
     reaped: Arc<reap::Counters>,
+    /// Held while something is pruned.
+    pruning: Arc<tokio::sync::Mutex<()>>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
 }
 
@@ -121,6 +124,7 @@ impl Engine {
             superseded: Arc::default(),
             reconciling: Arc::default(),
             reaped: Arc::default(),
+            pruning: Arc::default(),
             tidying: Arc::default(),
         }
     }

@@ -4,6 +4,7 @@ mod healing;
 mod instance;
 mod lease;
 mod notice;
+mod prune;
 mod reap;
 mod rescue;
 pub mod shapes;
@@ -12,6 +13,7 @@ pub use healing::HealingView;
 pub use instance::InstanceView;
 pub use lease::LeaseView;
 pub use notice::NoticeView;
+pub use prune::{PruneCommand, PruneReport};
 pub use reap::{PlannedReap, ReapPlan, ReapReport, ReapedView};
 pub use rescue::{KeptDetail, KeptView, RescueView, RescueWork};
 

@@ -237,10 +237,13 @@ impl Repository {
         Ok(listed.lines().filter_map(line).collect())
     }
 
-    /// Gives kept work up. One that is gone is no error.
-    pub fn delete_wip(&self, name: &WipName) -> Result<(), GitError> {
+    /// Gives kept work up, as it was seen.
+    ///
+    /// # Errors
+    /// git's, also when something else is kept under the name by now, or nothing any more.
+    pub fn delete_wip(&self, kept: &WipRef) -> Result<(), GitError> {
         self.git("update-ref")
-            .args(["-d", "--", name.as_str()])
+            .args(["-d", "--", kept.name.as_str(), kept.sha.as_str()])
             .ok()
             .map(drop)
     }

@@ -12,7 +12,7 @@ use super::sections::{
     PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 use super::values::Values;
-use super::{Described, Settings, absolute};
+use super::{Described, Settings, absolute, upkeep};
 use crate::domain::id::{NodeName, StageName};
 use crate::domain::pipeline::Role;
 
@@ -88,6 +88,8 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
             auto_rollback: v.switch("post_deploy.auto_rollback"),
             base_url: v.text("post_deploy.base_url"),
         },
+        host: upkeep::host(v),
+        retention: upkeep::pruning(v),
         supervisor: Supervisor {
             restarts: v.whole("supervisor.restarts"),
             window: v.seconds("supervisor.window_s"),

@@ -56,6 +56,8 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 
 const COUNT: Kind = Kind::Whole(1, 1_000_000);
 const COUNT_OR_NONE: Kind = Kind::Whole(0, 1_000_000);
+const PERCENT: Kind = Kind::Whole(1, 100);
+const DAYS_OR_NEVER: Kind = Kind::Whole(0, 36_500);
 
 /// All keys.
 pub const KEYS: &[Key] = &[
@@ -124,6 +126,16 @@ pub const KEYS: &[Key] = &[
     key("deploy.require_manual_approve", Kind::Switch),
     key("post_deploy.auto_rollback", Kind::Switch),
     key("post_deploy.base_url", Kind::Url),
+    key("host.watch_enabled", Kind::Switch),
+    key("host.interval_s", Kind::Seconds(1)),
+    key("host.disk_alert_percent", PERCENT),
+    key("host.disk_stop_percent", PERCENT),
+    key("retention.enabled", Kind::Switch),
+    key("retention.jobs_days", DAYS_OR_NEVER),
+    key("retention.logs_days", DAYS_OR_NEVER),
+    key("retention.wip_days", DAYS_OR_NEVER),
+    key("retention.outbox_days", DAYS_OR_NEVER),
+    key("retention.healing_days", DAYS_OR_NEVER),
     key("supervisor.restarts", COUNT_OR_NONE),
     key("supervisor.window_s", Kind::Seconds(1)),
     key("supervisor.ping_s", Kind::Seconds(1)),

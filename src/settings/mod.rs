@@ -12,6 +12,7 @@ pub mod project;
 mod secret;
 mod sections;
 pub mod token;
+mod upkeep;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use sections::{
     Agent, Database, Deploy, Gitea, Instance, LeaseReclaim, Log, LogFormat, LogLevel, Merge, Notify, Plane,
     PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
+pub use upkeep::{Host, Pruning};
 
 use crate::domain::id::NodeName;
 use layers::{Findings, Layer};
@@ -91,6 +93,10 @@ pub struct Settings {
     pub deploy: Deploy,
     /// `post_deploy.*`
     pub post_deploy: PostDeploy,
+    /// `host.*`
+    pub host: Host,
+    /// `retention.*`
+    pub retention: Pruning,
     /// `supervisor.*`
     pub supervisor: Supervisor,
     /// `shutdown`

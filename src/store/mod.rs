@@ -67,6 +67,7 @@ pub mod leases;
 pub mod outbox;
 pub mod projects;
 pub mod pull_requests;
+pub mod retention;
 pub mod runs;
 pub mod scratch;
 pub mod tasks;

@@ -31,6 +31,7 @@ const COMMANDS: &[&str] = &[
     "lease list",
     "lease release",
     "reap",
+    "prune",
     "run",
     "run list",
     "run show",

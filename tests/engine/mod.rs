@@ -9,6 +9,7 @@ mod driving;
 mod house;
 mod leases;
 mod merging;
+mod pruning;
 mod reaper;
 mod reconciling;
 mod rescue;

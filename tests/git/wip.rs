@@ -1,7 +1,7 @@
 use std::fs;
 
 use orch::domain::id::{RunId, WorkItemId};
-use orch::git::{Repository, WipName};
+use orch::git::{Repository, WipName, WipRef};
 
 use super::repo::{SampleRepo, git, main, orch, snapshot, succeeds, write};
 
@@ -55,9 +55,13 @@ fn untracked_changed_and_deleted_files_are_kept_without_touching_what_the_agent_
     assert_eq!(clone.list_wip().unwrap().first(), Some(&wip));
     clone.remove_worktree(&path).unwrap();
     clone.maintain().unwrap();
-    assert_eq!(clone.list_wip().unwrap(), [wip]);
-    clone.delete_wip(&name(7)).unwrap();
-    clone.delete_wip(&name(7)).unwrap();
+    let other = WipRef {
+        sha: clone.remote_head(&main()).unwrap().unwrap(),
+        ..wip.clone()
+    };
+    assert!(clone.delete_wip(&other).is_err(), "not as it was seen");
+    assert_eq!(clone.list_wip().unwrap().first(), Some(&wip));
+    clone.delete_wip(&wip).unwrap();
     assert!(clone.list_wip().unwrap().is_empty());
 }
 

@@ -13,6 +13,7 @@ mod notices;
 mod opening;
 mod plans;
 mod records;
+mod retention;
 mod runs;
 mod tasks;
 mod writer;

@@ -9,10 +9,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text};
 use libsqlite3_sys as ffi;
 use orch::domain::delivery::Channel;
-use orch::domain::id::{JobId, TaskId};
+use orch::domain::id::{JobId, NodeName, RunId, TaskId};
 use orch::domain::job::JobKind;
 use orch::domain::time::Timestamp;
 use orch::store::jobs::{self, ClaimRequest};
+use orch::store::retention::{self, Act};
 use orch::store::runs::KeptFilter;
 use orch::store::tasks::Forgotten;
 use orch::store::{Conn, StoreError, intents, outbox, runs, tasks};
@@ -62,7 +63,8 @@ fn sent<T: Send + 'static>(
         .collect()
 }
 
-/// `n` finished jobs and a tenth as many finished tasks, and a few live ones of every sort.
+/// `n` finished jobs and a tenth as many finished tasks (half of them pruned, the others young), and a few live ones of
+/// every sort.
 fn history(bed: &Bed, n: usize) {
     let old = bed.task("OLD");
     let project = old.project_id;
@@ -78,8 +80,9 @@ fn history(bed: &Bed, n: usize) {
     );
     let tasks = format!(
         "INSERT INTO tasks (project_id, work_item_id, tracker, external_id, title, description, branch, stage, \
-         status, stage_entered_at, modifies, created_at, updated_at) {} \
-         SELECT {project}, 'H-' || i, 'local', 'h/' || i, 'x', 'x', 'x', 'done', 'done', {now}, '[\"src\"]', {now}, {now} FROM n",
+         status, stage_entered_at, modifies, created_at, updated_at, finished_at, pruned_at) {} \
+         SELECT {project}, 'H-' || i, 'local', 'h/' || i, 'x', 'x', 'x', 'done', 'done', {now}, '[\"src\"]', {now}, {now}, \
+         CASE WHEN i % 2 = 0 THEN i ELSE {now} END, CASE WHEN i % 2 = 0 THEN i END FROM n",
         numbers(n / 10),
         now = NOW.0,
     );
@@ -152,6 +155,19 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
         ("open runs", sent(bed, runs::open)),
         ("kept work", sent(bed, move |c| runs::kept(c, kept))),
         ("open rescues", sent(bed, |c| intents::open_keyed(c, "rescue:"))),
+        (
+            "prune",
+            sent(bed, |c| {
+                let before = Timestamp(NOW.0 - 1);
+                let after = (Timestamp(i64::MIN), TaskId(0));
+                retention::history(c, Act::Remove, (after, before), 200, NOW)?;
+                retention::notices(c, Act::Remove, before, 200)?;
+                retention::healings(c, Act::Remove, before, 200)?;
+                retention::instances(c, Act::Remove, before, 200)?;
+                let node = NodeName::trusted("local");
+                retention::old_work(c, &node, before, (Timestamp(i64::MIN), RunId(0)), 200)
+            }),
+        ),
         ("outbox", sent(bed, |c| outbox::due(c, NOW, 50))),
         (
             "outbox",
@@ -215,6 +231,18 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     open runs: SCAN runs USING INDEX runs_open
     kept work: SEARCH runs USING INDEX runs_kept (id<?)
     open rescues: SCAN intents USING INDEX intents_open
+    prune: SEARCH tasks USING INDEX tasks_to_prune (finished_at>? AND finished_at<?)
+    prune: SEARCH outbox USING INDEX outbox_sent (sent_at<?)
+    prune: CORRELATED SCALAR SUBQUERY 1
+    prune: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    prune: SEARCH healing_events USING COVERING INDEX healing_events_by_age (at<?)
+    prune: SEARCH instances USING COVERING INDEX instances_stopped (stopped_at>? AND stopped_at<?)
+    prune: CORRELATED SCALAR SUBQUERY 1
+    prune: SCAN jobs USING INDEX jobs_running
+    prune: SEARCH runs USING INDEX runs_kept_by_age (finished_at>? AND finished_at<?)
+    prune: CORRELATED SCALAR SUBQUERY 1
+    prune: SEARCH intents USING INDEX intents_by_task (task_id=?)
+    prune: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
     outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
     outbox: CORRELATED SCALAR SUBQUERY 1
     outbox: SEARCH earlier USING INDEX outbox_pending_by_task (task_id=? AND channel=? AND id<?)

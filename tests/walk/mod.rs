@@ -17,6 +17,7 @@ mod logs;
 mod merges;
 mod operator;
 mod own_pipeline;
+mod pruning;
 mod questions;
 mod rescue;
 mod spares;

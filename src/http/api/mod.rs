@@ -7,6 +7,7 @@ mod leases;
 mod log_chunk;
 mod outbox;
 mod projects;
+mod prune;
 mod queue;
 mod reap;
 mod rescue;
@@ -36,6 +37,8 @@ use super::openapi;
     jobs::retry,
     outbox::list,
     outbox::resend,
+    prune::plan,
+    prune::sweep,
     queue::pause,
     queue::resume,
     reap::plan,
@@ -58,6 +61,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(healed::routes)
         .configure(jobs::routes)
         .configure(outbox::routes)
+        .configure(prune::routes)
         .configure(queue::routes)
         .configure(reap::routes)
         .configure(leases::routes)

@@ -34,6 +34,8 @@ pub struct Project {
     pub main: BranchName,
     /// Run by `sh -c` in a clean worktree.
     pub test_command: Option<String>,
+    /// Run by `sh -c` in the bare clone when Orch prunes.
+    pub prune_command: Option<String>,
     /// Who says whether CI is green.
     pub ci: Ci,
     /// Where its tasks come from.

@@ -62,6 +62,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         BranchName::parse(text).map_err(|e| e.rule.to_owned())
     });
     let test_command = top.text("test_command").map(|at| at.value);
+    let prune_command = top.text("prune_command").map(|at| at.value);
     let forge = deliver::forge(top, place.as_ref(), settings);
     let ci = deliver::ci(top, test_command.is_some(), forge);
     let tracker = deliver::tracker(top, settings);
@@ -117,6 +118,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             repo: repo?,
             main: main.map_or_else(|| BranchName::trusted("main"), |at| at.value),
             test_command,
+            prune_command,
             ci,
             tracker,
             forge,

@@ -3,7 +3,7 @@
 
 mod record;
 
-pub use record::{Closing, RunPatch, close, forget, holds, keep, record, take_over};
+pub use record::{Closing, RunPatch, close, forget, give_up_work, holds, keep, record, take_over};
 
 use diesel::prelude::*;
 

@@ -164,6 +164,19 @@ pub fn keep(conn: &mut Conn, id: RunId, wip_ref: &str) -> Result<Guarded<()>, St
         .execute(c))?))
 }
 
+/// Says that the unfinished work of a run is not kept any more. Lost: the run is not over, or names other work.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn give_up_work(conn: &mut Conn, id: RunId, wip_ref: &str) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(runs::table)
+        .filter(runs::id.eq(id.0))
+        .filter(runs::step.eq_any(["finalised", "abandoned"]))
+        .filter(runs::wip_ref.eq(wip_ref))
+        .set(runs::wip_ref.eq(None::<&str>))
+        .execute(c))?))
+}
+
 /// Removes a run that only found out that its job has to wait: it did nothing, and there would be one for each look.
 ///
 /// # Errors

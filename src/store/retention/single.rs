@@ -1,0 +1,118 @@
+//! Rows that stand alone: sent notices, healings, boots that stopped.
+
+use diesel::dsl::{exists, not};
+use diesel::prelude::*;
+
+use super::{Act, JobRunning, TaskOver};
+use crate::domain::time::Timestamp;
+use crate::schema::{healing_events, instances as boots, jobs, outbox, tasks};
+use crate::store::decode::rows;
+use crate::store::{Conn, StoreError};
+
+predicate!(
+    /// The predicate of the index `outbox_sent`.
+    Sent = "outbox.status = 'sent'"
+);
+predicate!(
+    /// The predicate of the index `instances_stopped`.
+    Stopped = "instances.stopped_at IS NOT NULL"
+);
+
+/// Removes or counts what a query finds, oldest first.
+macro_rules! oldest {
+    ($conn:expr, $act:expr, $table:ident, $id:ty, $found:expr, $order:expr, $limit:expr) => {
+        match $act {
+            Act::Count => {
+                let n: i64 = on!($conn, c => $found.count().get_result(c))?;
+                Ok(usize::try_from(n).unwrap_or(0))
+            }
+            Act::Remove => {
+                let ids: Vec<$id> = on!($conn, c => $found
+                    .order($order)
+                    .limit(rows($limit))
+                    .select($table::id)
+                    .load(c))?;
+                match ids.is_empty() {
+                    true => Ok(0),
+                    false => Ok(on!($conn, c => diesel::delete($table::table)
+                        .filter($table::id.eq_any(&ids))
+                        .execute(c))?),
+                }
+            }
+        }
+    };
+}
+
+/// Removes notices that were sent before then. Those of a task that is not over stay: their causes may come again, and
+/// are told once because the row is there. A cause of a finished task, a lease (its token) or the host (its time) never
+/// comes again.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn notices(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! found {
+        () => {
+            outbox::table
+                .filter(Sent)
+                .filter(outbox::sent_at.lt(before.0))
+                .filter(
+                    outbox::task_id.is_null().or(exists(
+                        tasks::table
+                            .filter(TaskOver)
+                            .filter(tasks::id.nullable().eq(outbox::task_id)),
+                    )),
+                )
+        };
+    }
+    oldest!(
+        conn,
+        act,
+        outbox,
+        i64,
+        found!(),
+        (outbox::sent_at, outbox::id),
+        limit
+    )
+}
+
+/// Removes healings that were told before then.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn healings(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! found {
+        () => {
+            healing_events::table.filter(healing_events::at.lt(before.0))
+        };
+    }
+    let order = (healing_events::at, healing_events::id);
+    oldest!(conn, act, healing_events, i64, found!(), order, limit)
+}
+
+/// Removes boots that stopped before then. One under which a job runs stays: its successor asks how it ended.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn instances(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! found {
+        () => {
+            boots::table
+                .filter(Stopped)
+                .filter(boots::stopped_at.lt(before.0))
+                .filter(not(exists(
+                    jobs::table
+                        .filter(JobRunning)
+                        .filter(jobs::instance.eq(boots::id.nullable())),
+                )))
+        };
+    }
+    oldest!(
+        conn,
+        act,
+        boots,
+        String,
+        found!(),
+        (boots::stopped_at, boots::id),
+        limit
+    )
+}
