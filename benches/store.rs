@@ -250,6 +250,7 @@ async fn work(store: &Store, batch: usize) -> Result<usize, StoreError> {
             project_concurrency: Vec::new(),
             default_project_concurrency: None,
             paused: false,
+            no_room: false,
             reserved_ceiling: 8,
             limit: batch,
         };

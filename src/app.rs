@@ -16,6 +16,7 @@ use crate::actors::heartbeat::Look;
 use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
 use crate::actors::{AddressBook, hints, now};
 use crate::agents::Presets;
+use crate::domain::host;
 use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::engine::instances::{self, Enrolled};
 use crate::engine::run::{claim_of, run_dir};
@@ -28,8 +29,6 @@ use crate::store::{Store, StoreError, duties, instances as rows, jobs, projects}
 
 /// How long an orderly stop may take before what is left is left to the next start.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A clock that differs from the database's by more than this is worth a word.
-const SKEW: Duration = Duration::from_secs(60);
 /// Between two looks at another service of the same node.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -85,7 +84,7 @@ async fn run(
     let beat = instances::beat(&engine)
         .await
         .context("the database does not hear this service")?;
-    if beat.ahead_us.unsigned_abs() > SKEW.as_micros() as u64 {
+    if beat.ahead_us.unsigned_abs() > host::SKEW.as_micros() as u64 {
         warn!(
             "this machine's clock differs from the database's by {} s: set it right",
             beat.ahead_us / 1_000_000

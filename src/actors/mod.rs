@@ -4,6 +4,7 @@
 pub mod fault;
 pub mod heartbeat;
 pub mod hints;
+pub mod host;
 pub mod lease;
 pub mod monitor;
 pub mod notifier;
@@ -23,6 +24,7 @@ use crate::engine::Engine;
 
 use fault::MonitorPanic;
 use heartbeat::HeartbeatActor;
+use host::HostActor;
 use lease::LeaseActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
@@ -55,6 +57,8 @@ pub struct AddressBook {
     pub reconciler: Child<ReconcilerActor>,
     /// Settles jobs whose executor died.
     pub reaper: Child<ReaperActor>,
+    /// Watches the disks and the clock, and prunes.
+    pub host: Child<HostActor>,
     /// Takes leases back.
     pub lease: Child<LeaseActor>,
     monitors: Arc<Mutex<Monitors>>,
@@ -73,6 +77,7 @@ impl AddressBook {
             heartbeat: Child::named("heartbeat"),
             reconciler: Child::named("reconciler"),
             reaper: Child::named("reaper"),
+            host: Child::named("host"),
             lease: Child::named("lease"),
             monitors: Arc::default(),
             closing: Arc::default(),
@@ -101,6 +106,11 @@ impl AddressBook {
         self.supervisor
             .supervise_as(&self.lease, Policy::singleton(intensity), move |inc| {
                 LeaseActor::new(inc, book.clone())
+            })?;
+        let book = self.clone();
+        self.supervisor
+            .supervise_as(&self.host, Policy::singleton(intensity), move |inc| {
+                HostActor::new(inc, book.clone())
             })?;
         if self.engine.store().is_shared() {
             let book = self.clone();

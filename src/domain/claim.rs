@@ -43,6 +43,8 @@ pub struct Slots {
     pub agent: usize,
     /// Reserved jobs that may still be started.
     pub reserved: usize,
+    /// The claimer's disk is full: nothing that needs room is claimed.
+    pub no_room: bool,
     /// The queue is paused.
     pub paused: bool,
     /// Projects that the claimer can work for; none: all.
@@ -58,6 +60,8 @@ pub struct Slots {
 pub enum Held {
     /// Whoever asks does not know its project; another instance may.
     UnknownProject,
+    /// The disk of whoever asks is full.
+    NoRoom,
     /// The queue is paused.
     Paused,
     /// All agent slots are taken.
@@ -87,7 +91,7 @@ impl Slots {
         if kind.is_reserved() {
             self.reserved == 0
         } else {
-            self.paused || self.agent == 0
+            self.no_room || self.paused || self.agent == 0
         }
     }
 
@@ -117,7 +121,8 @@ impl Slots {
     }
 }
 
-/// Decides about one candidate. Reserved jobs look at nothing but their own ceiling: they finish what has begun.
+/// Decides about one candidate. Reserved jobs look at nothing but their own ceiling and at the room they need: they
+/// finish what has begun.
 pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
     if slots
         .known
@@ -125,6 +130,9 @@ pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
         .is_some_and(|known| !known.contains(&candidate.project))
     {
         return Eligibility::Held(Held::UnknownProject);
+    }
+    if slots.no_room && candidate.kind.needs_room() {
+        return Eligibility::Held(Held::NoRoom);
     }
     if candidate.kind.is_reserved() {
         return if slots.reserved == 0 {
@@ -227,6 +235,13 @@ mod tests {
                 },
                 Some(Held::Paused),
             ),
+            (
+                Slots {
+                    no_room: true,
+                    ..slots()
+                },
+                Some(Held::NoRoom),
+            ),
             (Slots { agent: 0, ..slots() }, Some(Held::NoAgentSlot)),
             (
                 Slots {
@@ -269,6 +284,20 @@ mod tests {
         assert_eq!(held(&job, &slots), None);
         let full = Slots { reserved: 0, ..slots };
         assert_eq!(held(&job, &full), Some(Held::NoReservedSlot));
+    }
+
+    #[test]
+    fn on_a_full_disk_only_what_writes_nothing_there_goes_on() {
+        let full = Slots {
+            no_room: true,
+            ..slots()
+        };
+        for kind in JobKind::ALL {
+            let waits = kind != JobKind::PostDeployMonitor;
+            let expected = waits.then_some(Held::NoRoom);
+            assert_eq!(held(&candidate(5, kind), &full), expected, "{kind:?}");
+        }
+        assert!(full.exhausted(JobKind::Agent) && !full.exhausted(JobKind::GateCheck));
     }
 
     #[test]

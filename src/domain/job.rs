@@ -42,6 +42,13 @@ impl JobKind {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == text)
     }
+    /// Whether it writes to this machine's disk: worktrees, commits, logs. Looking at production does not.
+    pub fn needs_room(self) -> bool {
+        match self {
+            Self::Agent | Self::GateCheck | Self::DeployFinalizer => true,
+            Self::PostDeployMonitor => false,
+        }
+    }
     /// Reserved jobs take no agent slot and ignore pause, breaker, budget and blacklist.
     pub fn is_reserved(self) -> bool {
         self != Self::Agent

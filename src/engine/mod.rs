@@ -8,6 +8,7 @@ pub mod check;
 pub mod deliver;
 pub mod gestures;
 pub mod heal;
+pub mod host;
 pub mod instances;
 pub mod intake;
 pub mod lease;
@@ -102,6 +103,7 @@ pub struct Engine {
     superseded: Arc<AtomicU64>,
     reconciling: reconcile::Remembered,
     reaped: Arc<reap::Counters>,
+    host: Arc<host::Watch>,
     /// Held while something is pruned.
     pruning: Arc<tokio::sync::Mutex<()>>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
@@ -124,6 +126,7 @@ impl Engine {
             superseded: Arc::default(),
             reconciling: Arc::default(),
             reaped: Arc::default(),
+            host: Arc::default(),
             pruning: Arc::default(),
             tidying: Arc::default(),
         }

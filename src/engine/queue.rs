@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::store::jobs::{self, ClaimRequest};
 use crate::store::{Conn, StoreError, flags, tasks};
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, host};
 
 /// The flag that pauses agent jobs.
 pub const PAUSED: &str = "queue.paused";
@@ -39,7 +39,10 @@ pub struct Claimed {
 pub async fn claim(engine: &Engine) -> Result<Claimed, EngineError> {
     engine.be_in_time()?;
     let now = engine.now();
-    let request = request(engine, now);
+    let request = ClaimRequest {
+        no_room: host::is_full(engine).await,
+        ..request(engine, now)
+    };
     let (claimed, next_at) = engine
         .store()
         .write(move |tx| {
@@ -78,6 +81,7 @@ pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
         project_concurrency: limits,
         default_project_concurrency: Some(settings.queue.project_concurrency).filter(|n| *n > 0),
         paused: false,
+        no_room: host::was_full(engine),
         reserved_ceiling: RESERVED_CEILING,
         limit: BATCH,
     }
@@ -99,6 +103,10 @@ pub(super) fn held(tx: &mut Conn, request: &ClaimRequest) -> Result<BTreeMap<Job
         let text = match why {
             Held::UnknownProject => {
                 "this service has no file of its project; one that has claims it".to_owned()
+            }
+            Held::NoRoom => {
+                "the disk of this service is too full (host.disk_stop_percent): `orch prune` makes room"
+                    .to_owned()
             }
             Held::Paused => "the queue is paused".to_owned(),
             Held::NoAgentSlot => format!(

@@ -10,6 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub mod check;
+mod disk;
 mod env;
 mod exit;
 mod files;
@@ -27,6 +28,7 @@ mod sys;
 mod tree;
 mod watch;
 
+pub use disk::{Disk, disk};
 pub use env::{allowed_env, inherited_env};
 pub use exit::{exit_remarks, exit_text};
 pub use files::{RunState, ShimRecord, look, output_path, output_tail, read_exit, read_shim};

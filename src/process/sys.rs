@@ -1,6 +1,7 @@
 //! The system calls that std does not offer, each behind a safe function. All `unsafe` of the crate is here.
 //! Never decides anything.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
@@ -269,6 +270,29 @@ pub fn wait_readable<const N: usize>(
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([false; N]),
         Err(error) => Err(error),
     }
+}
+
+/// Blocks of a file system, all of one size.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    /// Taken.
+    pub used: u64,
+    /// Free for this user.
+    pub free: u64,
+}
+
+/// How the file system stands that holds a path.
+pub fn blocks(path: &CStr) -> io::Result<Blocks> {
+    // SAFETY: statvfs is plain data that the call fills in; the path ends with a zero and outlives the call.
+    let stat = unsafe {
+        let mut stat: libc::statvfs = mem::zeroed();
+        checked(libc::statvfs(path.as_ptr(), &mut stat))?;
+        stat
+    };
+    Ok(Blocks {
+        used: stat.f_blocks.saturating_sub(stat.f_bfree),
+        free: stat.f_bavail,
+    })
 }
 
 /// Since this machine was started, sleep included. Nobody sets this clock.

@@ -9,6 +9,7 @@ mod artifacts;
 mod checkouts;
 mod database;
 mod database_in_use;
+mod full_disk;
 mod mounted;
 mod names;
 mod other_names;

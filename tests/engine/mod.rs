@@ -6,6 +6,7 @@
 mod attempts;
 mod crash;
 mod driving;
+mod host_watch;
 mod house;
 mod leases;
 mod merging;

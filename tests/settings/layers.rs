@@ -240,6 +240,23 @@ fn combinations_that_cannot_work_name_every_key_and_its_source() {
 }
 
 #[test]
+fn people_must_be_told_of_a_disk_before_claims_stop() {
+    let start = |alert, stop| {
+        Start::new()
+            .env("ORCH_HOST_DISK_ALERT_PERCENT", alert)
+            .env("ORCH_HOST_DISK_STOP_PERCENT", stop)
+    };
+    start("99", "100").settings();
+    assert_snapshot!(start("90", "90").error(), @"host.disk_alert_percent = 90 (env ORCH_HOST_DISK_ALERT_PERCENT), host.disk_stop_percent = 90 (env ORCH_HOST_DISK_STOP_PERCENT): people must be told before claims stop: make the first the smaller one");
+    let never = Start::new().env("ORCH_RETENTION_JOBS_DAYS", "0").settings();
+    let keep = never.retention.keep;
+    assert_eq!(
+        (keep.jobs, keep.logs),
+        (None, Some(Duration::from_secs(14 * 86_400)))
+    );
+}
+
+#[test]
 fn the_longest_run_must_end_before_the_reaper_may_take_it() {
     // 2700 + 10 + 300
     let exact = Start::new().env("ORCH_REAPER_MAX_RUNNING_S", "3010");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use orch::domain::claim::Held;
 use orch::domain::id::JobId;
 use orch::domain::job::{Job, JobEnd, JobKind};
 use orch::domain::task::Task;
@@ -20,6 +21,24 @@ fn modifying(bed: &Bed, name: &str, path: &str) -> Task {
 }
 
 on_both! {
+    fn on_a_full_disk_only_what_writes_nothing_there_is_claimed_and_the_others_say_why(bed) {
+        let kinds = [JobKind::Agent, JobKind::GateCheck, JobKind::DeployFinalizer, JobKind::PostDeployMonitor];
+        for kind in kinds {
+            let task = bed.task(kind.as_str());
+            bed.job_with(&task, |j| j.kind = kind);
+        }
+        for max_concurrency in [100_000, 100] {
+            let full = ClaimRequest { no_room: true, max_concurrency, ..request() };
+            let asked = full.clone();
+            let held = bed.write(move |c| jobs::held(c, &asked, 50));
+            assert_eq!(held.iter().filter(|(_, why)| *why == Held::NoRoom).count(), 3, "{held:?}");
+            let claimed: Vec<_> = bed.claim(full).iter().map(|j| j.kind).collect();
+            let first = max_concurrency == 100_000;
+            assert_eq!(claimed, first.then_some(JobKind::PostDeployMonitor).into_iter().collect::<Vec<_>>());
+        }
+        assert_eq!(bed.claim(request()).len(), 3, "when there is room again");
+    }
+
     fn the_oldest_of_the_highest_priority_goes_first(bed) {
         let made: Vec<JobId> = [0, 5, 5, -1]
             .into_iter()

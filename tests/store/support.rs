@@ -226,6 +226,7 @@ pub fn request() -> ClaimRequest {
         project_concurrency: Vec::new(),
         default_project_concurrency: None,
         paused: false,
+        no_room: false,
         reserved_ceiling: 100,
         limit: 100,
     }

@@ -6,7 +6,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use orch::engine::views::PruneReport;
 
-use crate::support::{ONE_STAGE, Project, Repo, Setup};
+use crate::support::{ONE_STAGE, Project, Repo, Setup, wait_until};
 
 #[test]
 fn orch_prune_says_what_would_go_and_removes_what_is_old() {
@@ -59,4 +59,30 @@ fn orch_prune_says_what_would_go_and_removes_what_is_old() {
             .cli_ok(&["prune"])
             .contains("Nothing was kept for long enough")
     );
+}
+
+#[test]
+fn a_service_prunes_by_itself_once_it_is_ready_unless_that_is_switched_off() {
+    let repo = Repo::new();
+    let marked = |enabled| {
+        let project = Project::new("shop", &repo)
+            .top("prune_command = \"touch pruned\"")
+            .then(ONE_STAGE);
+        let setup = Setup::new()
+            .set("host.interval_s", 1)
+            .set("retention.enabled", enabled);
+        let mut service = setup.project(project).start();
+        let id = service.add("Say hello");
+        service.wait_status(&id, "done");
+        let mark = service.data().join("repos/shop.git/pruned");
+        if enabled {
+            wait_until("it pruned", || mark.exists());
+        } else {
+            // By then the other one has.
+            service.stop();
+        }
+        mark.exists()
+    };
+    assert!(marked(true));
+    assert!(!marked(false));
 }

@@ -10,6 +10,8 @@ use crate::cli::Global;
 use crate::cli::chosen::{program, roles};
 use crate::cli::client::converse;
 use crate::cli::exit::Failure;
+use crate::domain::host::{Level, disk as level};
+use crate::engine::host::{self, Reading};
 use crate::git;
 use crate::settings::data_dir::probe;
 use crate::settings::project;
@@ -34,12 +36,44 @@ pub(super) fn all(global: &Global) -> Vec<Check> {
             return checks;
         }
     };
+    checks.extend(disks(&settings));
     checks.push(folder("data_dir", &settings.data_dir));
     checks.push(folder("repos_dir", &settings.repos_dir));
     checks.push(database(&settings));
     checks.push(git_program());
     checks.extend(projects(&settings));
     checks.push(service(global));
+    checks
+}
+
+/// A full disk is the first suspect when checks are red without a reason.
+fn disks(settings: &Settings) -> Vec<Check> {
+    let (parts, trouble) = host::disks(settings);
+    let limits = settings.host.limits;
+    let mut checks = Vec::new();
+    for part in parts {
+        let Reading::Used(used) = part.reading else {
+            continue;
+        };
+        let found = format!("{} is {} full", part.what, host::percent(used));
+        checks.push(match level(Level::Fine, used, limits) {
+            Level::Fine => Check::new("disk", State::Ok, found),
+            Level::Alert => Check::new("disk", State::Warn, format!("{found}: `orch prune` makes room")),
+            Level::Stop => Check::new(
+                "disk",
+                State::Fail,
+                format!(
+                    "{found}: above {} % nothing is claimed; make room, for example with `orch prune`",
+                    limits.stop_percent
+                ),
+            ),
+        });
+    }
+    checks.extend(
+        trouble
+            .iter()
+            .map(|why| Check::new("disk", State::Warn, why.as_str())),
+    );
     checks
 }
 

@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::claim::ClaimRequest;
+use super::request::ClaimRequest;
 use crate::store::conn::Serial;
 use crate::store::{Conn, StoreError};
 
@@ -47,7 +47,7 @@ pub(super) fn admit(conn: &mut Conn, request: &ClaimRequest) -> Result<Admission
     let far = request.max_concurrency.saturating_sub(2 * UNSEEN);
     let only_one_limit =
         request.project_concurrency.is_empty() && request.default_project_concurrency.is_none();
-    if far == 0 || !only_one_limit || request.paused {
+    if far == 0 || !only_one_limit || request.paused || request.no_room {
         conn.serialize_on(Serial::Claim)?;
         return Ok(Admission::Alone);
     }

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 
 use super::admission::{Admission, SHARE, admit};
+use super::request::ClaimRequest;
 use super::take::take;
 use super::{JobRow, Queued, QueuedReserved, Running};
 use crate::domain::claim::{Busy, Candidate, Eligibility, Held, Slots, eligible};
-use crate::domain::id::{InstanceId, JobId, NodeName, ProjectId, TaskId};
+use crate::domain::id::{JobId, ProjectId, TaskId};
 use crate::domain::job::{Job, JobKind};
 use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
@@ -22,31 +23,6 @@ use crate::store::{Conn, Listing, StoreError};
 /// Candidates looked at in one go, at least and at most, where the first ones did not suffice: held ones are passed
 /// over page by page.
 const PAGE: std::ops::RangeInclusive<usize> = 16..=256;
-
-/// Who claims, and within which limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimRequest {
-    /// The time.
-    pub now: Timestamp,
-    /// The machine that will run the jobs.
-    pub node: NodeName,
-    /// The boot of the service.
-    pub instance: InstanceId,
-    /// Projects whose jobs it can work at; none: all.
-    pub known_projects: Option<BTreeSet<ProjectId>>,
-    /// Agent jobs that may run at once, over all projects.
-    pub max_concurrency: usize,
-    /// Agent jobs that may run at once in a project, where it says so itself.
-    pub project_concurrency: Vec<(ProjectId, usize)>,
-    /// The same for projects that do not; none is no limit.
-    pub default_project_concurrency: Option<usize>,
-    /// Agent jobs are not claimed now.
-    pub paused: bool,
-    /// Reserved jobs that may run at once.
-    pub reserved_ceiling: usize,
-    /// Claims at most.
-    pub limit: usize,
-}
 
 /// Claims the oldest available jobs of the highest priority that fit. A claim costs an attempt and grows the
 /// epoch. Jobs that cannot be read are left queued and reported.
@@ -116,6 +92,7 @@ impl<'a> Search<'a> {
             agent: request.max_concurrency.saturating_sub(running.len() - reserved),
             reserved: request.reserved_ceiling.saturating_sub(reserved),
             paused: request.paused,
+            no_room: request.no_room,
             known: request.known_projects.clone(),
             ..Slots::default()
         };
@@ -287,8 +264,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Why the first `window` agent jobs that are available are not claimed, each with its reason; those that are to be
-/// claimed next are left out. Writes nothing.
+/// Why the first `window` agent jobs that are available, and as many reserved ones, are not claimed, each with its
+/// reason; those that are to be claimed next are left out. Writes nothing.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -298,9 +275,17 @@ pub fn held(
     window: usize,
 ) -> Result<Vec<(JobId, Held)>, StoreError> {
     let mut search = Search::begin(conn, request, Look::Only)?;
-    let page = page(conn, JobKind::Agent, request.now, TOP, window, search.look)?;
+    let mut jobs = page(conn, JobKind::Agent, request.now, TOP, window, search.look)?;
+    jobs.extend(page(
+        conn,
+        JobKind::GateCheck,
+        request.now,
+        TOP,
+        window,
+        search.look,
+    )?);
     let mut found = Vec::new();
-    for (job, candidate) in search.candidates(conn, page)? {
+    for (job, candidate) in search.candidates(conn, jobs)? {
         match eligible(&candidate, &search.slots) {
             Eligibility::Fits => search.slots.take(&candidate),
             Eligibility::Held(why) => found.push((JobId(job.id), why)),

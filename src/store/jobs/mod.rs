@@ -5,9 +5,10 @@ mod claim;
 mod end;
 mod list;
 mod operate;
+mod request;
 mod take;
 
-pub use claim::{ClaimRequest, claim_next, held};
+pub use claim::{claim_next, held};
 pub use end::{clear_dead_looks, dead_looks, end, look_dead};
 pub use list::{
     JobCounts, by_id, claims, counts, live_of_task, next_available_at, of_silent, of_task, queued, recent,
@@ -16,6 +17,7 @@ pub use list::{
 pub use operate::{
     Retried, adopt, cancel, cancel_live, holds, is_of, reprioritise, retry, wake, wake_reserved,
 };
+pub use request::ClaimRequest;
 
 use diesel::prelude::*;
 

@@ -10,7 +10,7 @@ use diesel::sql_types::{BigInt, HasSqlType, Text};
 use diesel::sqlite::Sqlite;
 
 use super::JobRow;
-use super::claim::ClaimRequest;
+use super::request::ClaimRequest;
 use crate::schema::jobs;
 use crate::store::{Conn, StoreError};
 
