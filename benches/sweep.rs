@@ -16,7 +16,7 @@ use orch::agents::Presets;
 use orch::domain::id::InstanceId;
 use orch::domain::time::Timestamp;
 use orch::engine::reconcile::{self, Swept};
-use orch::engine::{Engine, Parts, ProjectHandle};
+use orch::engine::{Engine, Parts, ProjectHandle, reap};
 use orch::settings::project::Project;
 use orch::settings::{LoadOptions, Settings};
 use orch::store::{Conn, Store, StoreError, projects};
@@ -46,7 +46,6 @@ async fn measure() -> Result<()> {
         "{:<44} {:>8} {:>8} {:>8} {:>7}  target",
         "milliseconds, SQLite", "p10", "p50", "p90", "ratio"
     );
-    // A sweep of another kind gets its rows here.
     let (few, many) = both(&small, &large, async |engine| {
         ensure!(
             reconcile::sweep(engine).await? == Swept::default(),
@@ -55,7 +54,16 @@ async fn measure() -> Result<()> {
         Ok(())
     })
     .await?;
-    let held = row("idle reconcile", &few, &many);
+    let mut held = row("idle reconcile", &few, &many);
+    let (few, many) = both(&small, &large, async |engine| {
+        ensure!(
+            reap::sweep(engine, &|_| false).await? == reap::Swept::default(),
+            "there was something to reap"
+        );
+        Ok(())
+    })
+    .await?;
+    held &= row("idle reap", &few, &many);
     small.engine.store().close().await;
     large.engine.store().close().await;
     ensure!(held, "a target was missed");

@@ -15,12 +15,14 @@ pub mod supervisor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::prelude::*;
+use slog_scope::warn;
 
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
-use crate::engine::Engine;
+use crate::engine::{Engine, heal};
 
 use fault::MonitorPanic;
 use heartbeat::HeartbeatActor;
@@ -31,7 +33,7 @@ use notifier::NotifierActor;
 use queue::QueueActor;
 use reaper::ReaperActor;
 use reconciler::ReconcilerActor;
-use supervisor::{Child, Intensity, Policy, SuperviseError, Supervisor};
+use supervisor::{Child, Incarnation, Intensity, Policy, SuperviseError, Supervisor};
 
 /// The wall clock, for this floor to hand down as a value.
 pub fn now() -> Timestamp {
@@ -97,45 +99,55 @@ impl AddressBook {
     /// # Errors
     /// When the service is stopping.
     pub fn start(&self, intensity: Intensity) -> Result<(), SuperviseError> {
-        let book = self.clone();
-        self.supervisor
-            .supervise_as(&self.reaper, Policy::singleton(intensity), move |inc| {
-                ReaperActor::new(inc, book.clone())
-            })?;
-        let book = self.clone();
-        self.supervisor
-            .supervise_as(&self.lease, Policy::singleton(intensity), move |inc| {
-                LeaseActor::new(inc, book.clone())
-            })?;
-        let book = self.clone();
-        self.supervisor
-            .supervise_as(&self.host, Policy::singleton(intensity), move |inc| {
-                HostActor::new(inc, book.clone())
-            })?;
+        self.singleton(&self.reaper, intensity, ReaperActor::new)?;
+        self.singleton(&self.lease, intensity, LeaseActor::new)?;
+        self.singleton(&self.host, intensity, HostActor::new)?;
         if self.engine.store().is_shared() {
-            let book = self.clone();
-            self.supervisor
-                .supervise_as(&self.heartbeat, Policy::singleton(intensity), move |inc| {
-                    HeartbeatActor::new(inc, book.clone())
-                })?;
+            self.singleton(&self.heartbeat, intensity, HeartbeatActor::new)?;
         }
-        let book = self.clone();
-        self.supervisor
-            .supervise_as(&self.notifier, Policy::singleton(intensity), move |inc| {
-                NotifierActor::new(inc, book.clone())
-            })?;
+        self.singleton(&self.notifier, intensity, NotifierActor::new)?;
         if self.engine.settings().reconcile.enabled {
-            let book = self.clone();
-            self.supervisor
-                .supervise_as(&self.reconciler, Policy::singleton(intensity), move |inc| {
-                    ReconcilerActor::new(inc, book.clone())
-                })?;
+            self.singleton(&self.reconciler, intensity, ReconcilerActor::new)?;
         }
+        self.singleton(&self.queue, intensity, QueueActor::new)
+    }
+
+    fn singleton<A>(
+        &self,
+        child: &Child<A>,
+        intensity: Intensity,
+        make: fn(Incarnation, Self) -> A,
+    ) -> Result<(), SuperviseError>
+    where
+        A: Actor<Context = Context<A>>,
+    {
         let book = self.clone();
         self.supervisor
-            .supervise_as(&self.queue, Policy::singleton(intensity), move |inc| {
-                QueueActor::new(inc, book.clone())
+            .supervise_as(child, Policy::singleton(intensity), move |life| {
+                if life.number() > 1 {
+                    book.tell_restarted(life.name().to_owned());
+                }
+                make(life, book.clone())
             })
+    }
+
+    /// Writes down that an actor died and lives again. Nobody waits for it.
+    fn tell_restarted(&self, name: String) {
+        let book = self.clone();
+        actix_rt::spawn(async move {
+            let (cause, down) = book.last_death(&name);
+            if let Err(e) = heal::actor_restarted(&book.engine, &name, cause, down).await {
+                warn!("that {} was restarted is not told: {}", name, e);
+            }
+        });
+    }
+
+    /// What a child died of last, and how long ago.
+    fn last_death(&self, name: &str) -> (String, Option<Duration>) {
+        let known = self.supervisor.stats();
+        let own = known.into_iter().find(|child| child.name == name);
+        let (cause, at) = own.map_or((None, None), |own| (own.last_cause, own.died_at));
+        (cause.unwrap_or_default(), at.map(|at| now().since(at)))
     }
 
     /// Nothing is claimed from now on: the service is about to stop. Holds for every later incarnation of the queue.

@@ -12,7 +12,7 @@ use crate::store::Retry;
 
 use super::queue::{self, QueueJobs};
 use super::supervisor::{Child, Incarnation, Intensity, Policy, SuperviseError};
-use super::{AddressBook, TakenAway, now};
+use super::{AddressBook, TakenAway};
 
 /// Restarts in the life of one run; past it only that job is settled.
 const BUDGET: u32 = 5;
@@ -111,14 +111,9 @@ impl AgentMonitorActor {
 
 impl AgentMonitorActor {
     fn tell_replaced(&self, ctx: &mut Context<Self>) {
-        let known = self.book.supervisor.stats();
-        let Some(own) = known.into_iter().find(|child| child.name == self.life.name()) else {
-            return;
-        };
+        let (cause, down) = self.book.last_death(self.life.name());
         let (engine, claim) = (self.book.engine.clone(), self.claim);
-        let down = own.died_at.map(|at| now().since(at));
         let told = async move {
-            let cause = own.last_cause.unwrap_or_default();
             if let Err(e) = heal::monitor_replaced(&engine, claim, cause, down).await {
                 warn!("that a monitor was replaced is not told: {}", e);
             }

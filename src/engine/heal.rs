@@ -64,6 +64,33 @@ pub async fn monitor_replaced(
     Ok(())
 }
 
+/// One of the service's own actors died, and another took its place.
+///
+/// # Errors
+/// The database's.
+pub async fn actor_restarted(
+    engine: &Engine,
+    name: &str,
+    cause: String,
+    down: Option<Duration>,
+) -> Result<(), EngineError> {
+    let new = NewHealing {
+        kind: "supervisor".into(),
+        subject: format!("actor {name}"),
+        why: format!("it died: {cause}"),
+        action: "a new one looks at the database and goes on".into(),
+        stuck: down,
+        instance: engine.instance().clone(),
+    };
+    let now = engine.now();
+    engine
+        .store()
+        .write(move |tx| healing::push(tx, &new, now))
+        .await?;
+    engine.committed();
+    Ok(())
+}
+
 /// Running jobs that a boot left behind which did not stop in order. To be called once, with what was found first.
 ///
 /// # Errors
