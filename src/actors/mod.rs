@@ -105,7 +105,9 @@ impl AddressBook {
         if self.engine.store().is_shared() {
             self.singleton(&self.heartbeat, intensity, HeartbeatActor::new)?;
         }
-        self.singleton(&self.notifier, intensity, NotifierActor::new)?;
+        if self.engine.settings().notify.enabled {
+            self.singleton(&self.notifier, intensity, NotifierActor::new)?;
+        }
         if self.engine.settings().reconcile.enabled {
             self.singleton(&self.reconciler, intensity, ReconcilerActor::new)?;
         }

@@ -45,7 +45,7 @@ impl Channel {
     }
 
     /// The receiver can tell a repetition by the notice's cause.
-    fn knows_repetitions(self) -> bool {
+    pub fn knows_repetitions(self) -> bool {
         match self {
             Self::Tracker | Self::People | Self::Webhook => true,
             // A line more in the log does no harm.
@@ -103,8 +103,8 @@ pub enum Fate {
         at: Timestamp,
         /// Why.
         why: String,
-        /// It may have arrived.
-        unanswered: bool,
+        /// How often it may have arrived by now.
+        unanswered: i32,
     },
     /// Given up: listed, and sent again when somebody asks for it.
     Dead {
@@ -131,10 +131,10 @@ pub fn fate(sending: &Sending, of: Attempted, give_up_after: Duration, now: Time
                 why: format!("{why}, twice: it may have arrived"),
             };
         }
-        Sending::Unanswered { why } => (why, backoff(of.attempts), true),
+        Sending::Unanswered { why } => (why, backoff(of.attempts), of.unanswered + 1),
         Sending::Down { why, after } => {
             let asked = after.unwrap_or_default().min(LONGEST_ASKED);
-            (why, backoff(of.attempts).max(asked), false)
+            (why, backoff(of.attempts).max(asked), of.unanswered)
         }
     };
     if now.since(of.created_at) >= give_up_after {
@@ -148,6 +148,15 @@ pub fn fate(sending: &Sending, of: Attempted, give_up_after: Duration, now: Time
         why: why.clone(),
         unanswered,
     }
+}
+
+/// None: it may be sent. Else it was sent twice to a receiver that cannot tell a repetition, and nobody knows what came
+/// of it: whoever sent it died both times.
+pub fn refused_before(of: Attempted) -> Option<Fate> {
+    let spent = of.unanswered > 1 && !of.channel.knows_repetitions();
+    spent.then(|| Fate::Dead {
+        why: "sent twice, and died before the answer both times: it may have arrived".to_owned(),
+    })
 }
 
 fn backoff(attempts: i32) -> Duration {
@@ -178,7 +187,7 @@ mod tests {
                 format!(
                     "again after {} s{}",
                     at.since(NOW).as_secs(),
-                    if unanswered { ", unanswered" } else { "" }
+                    if unanswered > 0 { ", unanswered" } else { "" }
                 )
             }
             Fate::Dead { why } => format!("dead: {why}"),
@@ -218,6 +227,16 @@ mod tests {
         for (sending, of, expected) in table {
             assert_eq!(decide(&sending, of), expected, "{sending:?} {of:?}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_twice_without_an_answer_is_not_sent_to_a_receiver_that_cannot_tell() {
+        let refused = |channel, unanswered| refused_before(of(channel, 0, unanswered)).is_some();
+        assert_eq!(
+            [0, 1, 2].map(|n| refused(Channel::Telegram, n)),
+            [false, false, true]
+        );
+        assert!(!refused(Channel::Webhook, 9));
     }
 
     #[test]

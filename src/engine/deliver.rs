@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use crate::domain::delivery::{Channel, Fate, Sending, fate};
+use crate::domain::delivery::{Channel, Fate, Sending, fate, refused_before};
 use crate::domain::id::FencingToken;
 use crate::domain::time::Timestamp;
 use crate::integrations::notify::Receivers;
@@ -59,6 +59,10 @@ pub async fn deliver(engine: &Engine, receivers: &Receivers, say: Say<'_>) -> Re
         next_at: next_at.filter(|at| *at > now),
         ..Delivered::default()
     };
+    if !delivered.broken.is_empty() {
+        bury(engine, duty.clone(), token, delivered.broken.clone()).await?;
+        delivered.more = true;
+    }
     if due.rows.is_empty() {
         return Ok(delivered);
     }
@@ -147,10 +151,10 @@ impl Round<'_> {
     async fn outside(&self, channel: Channel, notices: Vec<Notice>) -> Result<Done, EngineError> {
         let mut done = Done::default();
         for notice in notices {
-            let sending = self.receivers.send(&notice, self.engine.now()).await;
+            let Some((sending, fate)) = self.send(&notice).await? else {
+                break;
+            };
             let now = self.engine.now();
-            let give_up_after = self.engine.settings().notify.give_up_after;
-            let fate = fate(&sending, notice.attempted(), give_up_after, now);
             let down = matches!(sending, Sending::Down { .. } | Sending::Unanswered { .. });
             match &fate {
                 Fate::Sent => done.sent += 1,
@@ -172,6 +176,27 @@ impl Round<'_> {
         Ok(done)
     }
 
+    /// Sends a notice and decides what becomes of it. None: another instance delivers by now, or somebody else had it.
+    async fn send(&self, notice: &Notice) -> Result<Option<(Sending, Fate)>, EngineError> {
+        let of = notice.attempted();
+        if let Some(fate) = refused_before(of) {
+            let why = "not sent a third time".to_owned();
+            return Ok(Some((Sending::Refused { why }, fate)));
+        }
+        if !notice.channel.knows_repetitions() {
+            // Before it is sent: who dies in between must not send it for ever.
+            let own = notice.clone();
+            let begun = self.marked(move |tx| outbox::sending(tx, &own)).await?;
+            if !begun.is_some_and(|begun| begun.is_won()) {
+                return Ok(None);
+            }
+        }
+        let sending = self.receivers.send(notice, self.engine.now()).await;
+        let give_up_after = self.engine.settings().notify.give_up_after;
+        let fate = fate(&sending, of, give_up_after, self.engine.now());
+        Ok(Some((sending, fate)))
+    }
+
     /// Writes while this instance is still the one that delivers; none when it is not.
     async fn marked<T: Send + 'static>(
         &self,
@@ -188,6 +213,25 @@ impl Round<'_> {
     }
 }
 
+/// Gives rows up that cannot be read, so that they stand in nobody's way.
+async fn bury(
+    engine: &Engine,
+    duty: Duty,
+    token: FencingToken,
+    broken: Vec<(i64, String)>,
+) -> Result<(), EngineError> {
+    let now = engine.now();
+    let buried = engine.store().write(move |tx| {
+        if duty.held(tx, now)? == Some(token) {
+            for (id, why) in &broken {
+                let _: Guarded<()> = outbox::dead(tx, OutboxId(*id), &format!("cannot be read: {why}"))?;
+            }
+        }
+        Ok::<_, StoreError>(())
+    });
+    Ok(buried.await?)
+}
+
 fn track(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreError> {
     Tracker::Local.deliver(tx, notice, now)
 }
@@ -195,13 +239,14 @@ fn track(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreErro
 /// Gives each channel a notice of its own, once for the cause.
 fn tell(tx: &mut Conn, notice: &Notice, channels: &[Channel], now: Timestamp) -> Result<(), StoreError> {
     for channel in channels {
+        let held = outbox::held_until(tx, *channel, now)?;
         let own = NewOutbox {
             task_id: notice.task_id,
             cause: format!("{}@{}", notice.cause, channel.as_str()),
             kind: OutboxKind::Notification,
             channel: *channel,
             payload: notice.payload.clone(),
-            available_at: now,
+            available_at: held.unwrap_or(now),
         };
         outbox::push(tx, &own, now)?;
     }

@@ -63,18 +63,49 @@ pub async fn sweep(engine: &Engine, watched: Watched<'_>) -> Result<Swept, Engin
             let id = job.id;
             // A job at which the reaper itself breaks must not keep it from the others.
             let one = AssertUnwindSafe(Box::pin(heal(engine, &job, watched))).catch_unwind();
-            match one.await {
-                Ok(Ok(Some(reaped))) => swept.reaped.push(reaped),
-                Ok(Ok(None)) => {}
-                Ok(Err(e)) => swept.trouble.push(format!("job {id}: {e}")),
-                Err(_) => swept
-                    .trouble
-                    .push(format!("job {id}: the reaper broke at it; the log says where")),
+            let why = match one.await {
+                Ok(Ok(reaped)) => {
+                    swept.reaped.extend(reaped);
+                    continue;
+                }
+                // The database's trouble says nothing about the job.
+                Ok(Err(e @ (EngineError::Store(StoreError::Broken { .. }) | EngineError::Broken(_)))) => {
+                    e.to_string()
+                }
+                Ok(Err(e)) => {
+                    swept.trouble.push(format!("job {id}: {e}"));
+                    continue;
+                }
+                Err(_) => "the reaper broke at it; the log says where".to_owned(),
+            };
+            match last_resort(engine, &job, &why).await {
+                Ok(Some(reaped)) => swept.reaped.push(reaped),
+                Ok(None) => swept.trouble.push(format!("job {id}: {why}")),
+                Err(e) => swept.trouble.push(format!("job {id}: {why}; {e}")),
             }
         }
     }
     engine.reaped.note_sweep(engine.now(), swept.trouble.len());
     Ok(swept)
+}
+
+/// A job that cannot be looked at, and runs for longer than any may, fails without its gates being asked: it would keep
+/// its slot for ever.
+async fn last_resort(engine: &Engine, job: &Job, why: &str) -> Result<Option<Reaped>, EngineError> {
+    let (running, most) = (
+        engine.now().since(since(job)),
+        engine.settings().reaper.max_running,
+    );
+    if running <= most {
+        return Ok(None);
+    }
+    let why = format!(
+        "it ran for {} s, longer than reaper.max_running_s ({}), and cannot be looked at: {why}",
+        running.as_secs(),
+        most.as_secs()
+    );
+    without_stage(engine, claim_of(job), job, &why).await?;
+    Ok(Some(engine.reaped.note(job, action(Settlement::Fail))))
 }
 
 async fn heal(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option<Reaped>, EngineError> {

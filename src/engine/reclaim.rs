@@ -1,6 +1,9 @@
 //! Takes merge leases back from holders that died, and at a person's wish. Never from a live holder within its time, and
 //! never without the row being as it was seen.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use crate::domain::delivery::Channel;
@@ -39,7 +42,13 @@ pub async fn sweep(engine: &Engine) -> Result<Reclaimed, EngineError> {
     }
     for lease in engine.store().read(leases::list).await? {
         let repo = lease.repo.clone();
-        match take_back(engine, lease).await {
+        // A lease at which the sweep itself breaks must not keep it from the others.
+        let one = AssertUnwindSafe(take_back(engine, lease)).catch_unwind();
+        let taken = one.await.unwrap_or_else(|_| {
+            let what = "the sweep broke at it; the log says where".to_owned();
+            Err(EngineError::Broken(what))
+        });
+        match taken {
             Ok(Some(line)) => done.leases.push(line),
             Ok(None) => {}
             Err(e) => done.trouble.push(format!("the lease of {repo}: {e}")),

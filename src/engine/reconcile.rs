@@ -5,8 +5,11 @@ mod memory;
 mod perform;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use crate::domain::gate::GateState;
 use crate::domain::id::{FencingToken, Sha, TaskId};
@@ -72,7 +75,13 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
         for task in page.tasks.rows {
             let (id, name) = (task.id, task.work_item_id.clone());
             let told = told.contains(&transition::alert_cause(&task));
-            match Box::pin(sweep.one(task, told)).await {
+            // A task at which the sweep itself breaks must not keep it from the others.
+            let one = AssertUnwindSafe(Box::pin(sweep.one(task, told))).catch_unwind();
+            let done = one.await.unwrap_or_else(|_| {
+                let what = "the sweep broke at it; the log says where".to_owned();
+                Err(EngineError::Broken(what))
+            });
+            match done {
                 Ok(Some(line)) => swept.unblocked.push(line),
                 // Lost: somebody else moved it meanwhile.
                 Ok(None) | Err(EngineError::Lost) => {}

@@ -1,9 +1,10 @@
 //! What a boot left behind: jobs that ran when it ended, and runs and checks that were never cleaned up.
 //! Adopts, never restarts: what the shims went on with is watched on.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use crate::domain::id::JobId;
+use crate::domain::id::{JobId, NodeName};
 use crate::domain::job::{Claim, Job, JobStatus};
 use crate::store::{StoreError, jobs, runs};
 
@@ -30,7 +31,7 @@ pub struct Swept {
 
 const PAGE: usize = 200;
 
-/// Lists the running jobs of this node. May be called again at any time.
+/// Lists the running jobs of this node; on SQLite, where there is one service, all of them. May be called again at any time.
 ///
 /// # Errors
 /// The database's.
@@ -45,15 +46,21 @@ pub async fn running(engine: &Engine) -> Result<Found, EngineError> {
         found.broken.extend(page.broken);
         let Some(last) = page.rows.last() else { break };
         after = Some(last.id);
-        let node = &engine.settings().node;
-        found
-            .jobs
-            .extend(page.rows.into_iter().filter(|j| j.node.as_ref() == Some(node)));
+        let (node, alone) = (&engine.settings().node, !engine.store().is_shared());
+        // Alone on its database, a service has every job, whatever its node was called before.
+        let own = |job: &Job| alone || job.node.as_ref() == Some(node);
+        found.jobs.extend(page.rows.into_iter().filter(own));
     }
     let other = |j: &Job| j.instance.as_ref() != Some(engine.instance());
     if found.jobs.iter().any(other) {
-        let (node, instance) = (engine.settings().node.clone(), engine.instance().clone());
-        let adopted = engine.store().write(move |tx| jobs::adopt(tx, &node, &instance));
+        let nodes: BTreeSet<NodeName> = found.jobs.iter().filter_map(|j| j.node.clone()).collect();
+        let instance = engine.instance().clone();
+        let adopted = engine.store().write(move |tx| {
+            for node in &nodes {
+                jobs::adopt(tx, node, &instance)?;
+            }
+            Ok::<_, StoreError>(())
+        });
         adopted.await?;
     }
     engine.recovered.store(true, Ordering::Release);
@@ -91,12 +98,12 @@ type Broken = Vec<(i64, String)>;
 
 /// Open runs of this node whose job does not run under their claim any more.
 async fn left_over(engine: &Engine) -> Result<(Vec<Claim>, Broken), EngineError> {
-    let node = engine.settings().node.clone();
+    let (node, alone) = (engine.settings().node.clone(), !engine.store().is_shared());
     let read = engine.store().read(move |tx| {
         let open = runs::open(tx)?;
         let mut over = Vec::new();
         // What another machine has left is in its own folders.
-        for run in open.rows.into_iter().filter(|run| run.node == node) {
+        for run in open.rows.into_iter().filter(|run| alone || run.node == node) {
             let job = jobs::by_id(tx, run.job_id)?;
             if job.is_none_or(|j| j.status != JobStatus::Running || j.claim_epoch != run.claim_epoch) {
                 over.push(Claim {

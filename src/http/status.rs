@@ -138,7 +138,7 @@ pub struct Reaper {
     pub last_reaped: Option<Reaped>,
     /// Leases it took back since the start.
     pub lease_reclaimed_total: u64,
-    /// Jobs and leases it could not settle, tried again at the next sweep.
+    /// Jobs it could not settle, tried again at the next sweep.
     pub failed_total: u64,
 }
 

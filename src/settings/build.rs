@@ -351,6 +351,7 @@ fn telegram(v: &Values) -> Telegram {
 
 fn notify(v: &Values) -> Notify {
     Notify {
+        enabled: v.switch("notify.enabled"),
         webhook_url: v.text("notify.webhook_url"),
         webhook_secret: v.secret("notify.webhook_secret"),
         give_up_after: Duration::from_secs(86_400 * v.whole::<u64>("notify.give_up_after_days")),

@@ -119,6 +119,7 @@ pub const KEYS: &[Key] = &[
     key("telegram.bot_token", Kind::Secret),
     key("telegram.chat_id", Kind::TextOrNumber),
     key("telegram.base_url", Kind::Url),
+    key("notify.enabled", Kind::Switch),
     key("notify.webhook_url", Kind::Url),
     key("notify.webhook_secret", Kind::Secret),
     key("notify.give_up_after_days", Kind::Whole(1, 365)),

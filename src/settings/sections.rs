@@ -234,6 +234,8 @@ pub struct Telegram {
 /// `notify.*`
 #[derive(Clone, Debug)]
 pub struct Notify {
+    /// Kill switch: off, nothing is delivered, and what is to be told waits.
+    pub enabled: bool,
     /// Receives each notification as JSON.
     pub webhook_url: Option<String>,
     /// Signs what the webhook receives.

@@ -12,6 +12,10 @@ use crate::domain::id::TaskId;
 use crate::domain::time::Timestamp;
 use crate::schema::outbox;
 
+mod people;
+
+pub use people::{given_up, resend, waiting};
+
 mod alias {
     use crate::schema::outbox;
     diesel::alias!(outbox as earlier: Earlier);
@@ -25,10 +29,6 @@ predicate!(
 predicate!(
     /// The same for an earlier row of the same task: the predicate of the index `outbox_pending_by_task`.
     EarlierPending = "earlier.status = 'pending'"
-);
-predicate!(
-    /// The predicate of the index `outbox_dead`.
-    Dead = "outbox.status = 'dead'"
 );
 
 /// An outbox row.
@@ -231,7 +231,8 @@ pub fn due(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Listing<Noti
                 .filter(earlier.field(outbox::channel).eq(outbox::channel))
                 .filter(earlier.field(outbox::id).lt(outbox::id)),
         )))
-        .order((outbox::available_at, outbox::id))
+        // Among those held back together the one that failed comes last: it may be what is wrong.
+        .order((outbox::available_at, outbox::attempts, outbox::id))
         .limit(rows(limit))
         .select(Columns::as_select())
         .load(c))?))
@@ -283,8 +284,8 @@ pub fn sent(conn: &mut Conn, id: OutboxId, now: Timestamp) -> Result<Guarded<()>
 pub struct Failed {
     /// Why it could not be delivered.
     pub error: String,
-    /// It was sent, and no answer came.
-    pub unanswered: bool,
+    /// How often it was sent by now and no answer came.
+    pub unanswered: i32,
     /// When to try again.
     pub available_at: Timestamp,
 }
@@ -299,11 +300,42 @@ pub fn failed(conn: &mut Conn, id: OutboxId, failed: &Failed) -> Result<Guarded<
         .filter(Pending)
         .set((
             outbox::attempts.eq(outbox::attempts + 1),
-            outbox::unanswered.eq(outbox::unanswered + i32::from(failed.unanswered)),
+            outbox::unanswered.eq(failed.unanswered),
             outbox::error.eq(&failed.error),
             outbox::available_at.eq(failed.available_at.0),
         ))
         .execute(c))?))
+}
+
+/// Records that a pending notice is about to be sent to a receiver that cannot tell a repetition: whoever dies after that
+/// leaves it unanswered.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn sending(conn: &mut Conn, notice: &Notice) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
+        .filter(outbox::id.eq(notice.id.0))
+        .filter(Pending)
+        .filter(outbox::unanswered.eq(notice.unanswered))
+        .set(outbox::unanswered.eq(outbox::unanswered + 1))
+        .execute(c))?))
+}
+
+/// Until when a receiver is left alone; none while it is not.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn held_until(
+    conn: &mut Conn,
+    channel: Channel,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let first: Option<i64> = on!(conn, c => outbox::table
+        .filter(Pending)
+        .filter(outbox::channel.eq(channel.as_str()))
+        .select(min(outbox::available_at))
+        .first(c))?;
+    Ok(first.map(Timestamp).filter(|at| *at > now))
 }
 
 /// Leaves a receiver alone that takes nothing now: nothing of its channel is due before then. Costs no attempt.
@@ -331,50 +363,6 @@ pub fn dead(conn: &mut Conn, id: OutboxId, error: &str) -> Result<Guarded<()>, S
         .set((
             outbox::status.eq("dead"),
             outbox::error.eq(error),
-        ))
-        .execute(c))?))
-}
-
-/// The notices that were given up, newest first.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn given_up(conn: &mut Conn, limit: usize) -> Result<Listing<Notice>, StoreError> {
-    Ok(Listing::of(on!(conn, c => outbox::table
-        .filter(Dead)
-        .order(outbox::id.desc())
-        .limit(rows(limit))
-        .select(Columns::as_select())
-        .load(c))?))
-}
-
-/// The notices that wait, the next one first.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn waiting(conn: &mut Conn, limit: usize) -> Result<Listing<Notice>, StoreError> {
-    Ok(Listing::of(on!(conn, c => outbox::table
-        .filter(Pending)
-        .order((outbox::available_at, outbox::id))
-        .limit(rows(limit))
-        .select(Columns::as_select())
-        .load(c))?))
-}
-
-/// Sends a notice again that was given up, from its first attempt on.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn resend(conn: &mut Conn, id: OutboxId, now: Timestamp) -> Result<Guarded<()>, StoreError> {
-    Ok(Guarded::from_count(on!(conn, c => diesel::update(outbox::table)
-        .filter(outbox::id.eq(id.0))
-        .filter(Dead)
-        .set((
-            outbox::status.eq("pending"),
-            outbox::attempts.eq(0),
-            outbox::unanswered.eq(0),
-            outbox::created_at.eq(now.0),
-            outbox::available_at.eq(now.0),
         ))
         .execute(c))?))
 }

@@ -13,7 +13,27 @@ use super::play::PLAYS;
 use super::scene::{Database, Scene};
 
 /// Points that no play of this suite comes to, and what is known of them instead.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 20] = [
+    (
+        "commit engine::deliver::bury",
+        "needs a row that cannot be read; done again at the next round: engine::telling",
+    ),
+    (
+        "commit engine::heal::actor_restarted",
+        "needs a panic of an actor, and only tells of it: supervision::whole_service",
+    ),
+    (
+        "commit engine::host::tell",
+        "needs a disk that is full: engine::host_watch, bad_input::full_disk",
+    ),
+    (
+        "commit engine::prune::batch",
+        "needs rows that are months old; a batch is one commit, the next sweep goes on: engine::pruning",
+    ),
+    (
+        "commit engine::prune::give_up",
+        "needs kept work that is months old: engine::pruning",
+    ),
     (
         "commit engine::gestures::cancel_unplaced",
         "needs a project without its file; nothing follows its one commit",

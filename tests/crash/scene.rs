@@ -223,6 +223,8 @@ impl Scene {
         let since = self.repo.since(&self.base).len();
         assert_eq!(self.repo.merge_commits_since(&self.base), 0);
         assert!(since > 1, "main has the person's commit and the task's");
+        let leases: Value = self.service.api().get("/api/v1/leases").ok();
+        assert_eq!(leases, Value::Array(Vec::new()), "no lease is held");
         let data = self.service.data();
         wait_until("every worktree is gone", || {
             let left = ["worktrees", "scratch", "checks"].map(|dir| entries(&data.join(dir)));
@@ -264,6 +266,8 @@ impl Scene {
             .filter(|about| about != "lease");
         let mut told: Vec<String> = told.collect();
         told.sort();
+        let again: usize = by_key.values().map(|(_, times)| times - 1).sum();
+        assert!(again <= 1 + self.deaths(), "told {again} times too often");
         let twice = by_key.into_iter().filter(|(_, (_, times))| *times > 1);
         let twice = twice.map(|(key, _)| key).collect();
         self.service.stop();

@@ -154,7 +154,8 @@ async fn a_receiver_that_is_down_holds_up_nobody_else_and_gets_all_in_order_late
     house.later(Duration::from_secs(6));
     house.deliver().await;
     let got = texts(&seen.asked());
-    assert_eq!(got[got.len() - 3..], ["<first>", "<third>", "<second>"]);
+    // The one that was tried comes last of those that waited together.
+    assert_eq!(got[got.len() - 3..], ["<third>", "<first>", "<second>"]);
     assert_eq!(listed(&house).await, []);
 }
 
@@ -282,4 +283,71 @@ async fn what_found_no_receiver_for_days_is_given_up() {
             .starts_with("not delivered within 7 days"),
         "{dead:?}"
     );
+}
+
+#[tokio::test]
+async fn a_notice_that_a_receiver_never_takes_does_not_keep_the_others_from_it() {
+    let webhook = FakeService::new(|asked| match asked.body.contains("poison") {
+        true => Reply::new(500, ""),
+        false => Reply::new(204, ""),
+    });
+    let house = house(&webhook.url, &receiver(vec![]).url).await;
+    for cause in ["poison", "second", "third"] {
+        let task = house.add(cause).await;
+        caused(&house, task, cause);
+    }
+    house.deliver().await;
+    assert_eq!(texts(&webhook.asked()), ["<poison>"]);
+    house.later(Duration::from_secs(6));
+    house.deliver().await;
+    assert_eq!(
+        texts(&webhook.asked()),
+        ["<poison>", "<second>", "<third>", "<poison>"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_caused_while_a_receiver_is_left_alone_waits_with_the_rest() {
+    let webhook = receiver(vec![Reply::new(503, "").header("Retry-After", "120")]);
+    let house = house(&webhook.url, &receiver(vec![]).url).await;
+    let (one, two) = (house.add("One").await, house.add("Two").await);
+    caused(&house, one, "first");
+    house.deliver().await;
+    house.later(Duration::from_secs(60));
+    caused(&house, two, "second");
+    house.deliver().await;
+    assert_eq!(texts(&webhook.asked()), ["<first>"]);
+    house.later(Duration::from_secs(61));
+    house.deliver().await;
+    assert_eq!(texts(&webhook.asked()).len(), 3);
+}
+
+#[tokio::test]
+async fn a_message_whose_sender_died_twice_is_not_sent_a_third_time() {
+    let telegram = receiver(vec![]);
+    let house = house(&receiver(vec![]).url, &telegram.url).await;
+    let task = house.add("Search").await;
+    caused(&house, task, "first");
+    // What two deaths between sending and record leave behind.
+    house.sql("UPDATE outbox SET channel = 'telegram', unanswered = 2 WHERE cause = 'first'");
+    house.deliver().await;
+    assert!(telegram.asked().is_empty());
+    assert_eq!(listed(&house).await[0].status, "dead");
+    house.sql("UPDATE outbox SET status = 'pending', unanswered = 1 WHERE cause = 'first'");
+    house.deliver().await;
+    assert_eq!(texts(&telegram.asked()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stands_in_nobodys_way() {
+    let webhook = receiver(vec![]);
+    let house = house(&webhook.url, &receiver(vec![]).url).await;
+    let task = house.add("Search").await;
+    for cause in ["first", "second"] {
+        caused(&house, task, cause);
+    }
+    house.sql("UPDATE outbox SET payload = 'no' WHERE cause = 'first'");
+    house.deliver().await;
+    assert_eq!(texts(&webhook.asked()), ["<second>"]);
+    assert_eq!(house.count("outbox WHERE status = 'dead'"), 1);
 }

@@ -287,6 +287,7 @@ impl World {
             project_concurrency: Vec::new(),
             default_project_concurrency: self.limits.in_project,
             paused,
+            no_room: false,
             reserved_ceiling: self.limits.reserved,
             limit: usize::from(limit),
         })

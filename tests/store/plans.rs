@@ -246,6 +246,7 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
     outbox: CORRELATED SCALAR SUBQUERY 1
     outbox: SEARCH earlier USING INDEX outbox_pending_by_task (task_id=? AND channel=? AND id<?)
+    outbox: USE TEMP B-TREE FOR LAST 2 TERMS OF ORDER BY
     outbox: SEARCH outbox USING INDEX outbox_pending (available_at<?)
     ");
 }

@@ -16,6 +16,7 @@ use crate::store::healing::NewHealing;
 use crate::store::runs::RunPatch;
 use crate::store::{Conn, StoreError, jobs, runs, tasks};
 
+use super::super::check;
 use super::super::look::{Looked, Question, look};
 use super::super::{Engine, EngineError, ProjectHandle};
 use super::failed::{self, Again};
@@ -256,6 +257,7 @@ pub(in crate::engine) async fn end_tree(
 ) -> Result<(), EngineError> {
     let lived = matches!(case.state, RunState::Running(_));
     failed::end_tree(engine, &a.run, a.claim).await?;
+    check::sweep(engine, &a.project, a.claim).await?;
     case.state = state(engine, a.claim, Some(&a.run))?;
     case.tree = if lived { Tree::Ended } else { Tree::Gone };
     Ok(())
