@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use orch::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
 use orch::actors::{AddressBook, hints, now};
-use orch::agents::Presets;
+use orch::agents::{Presets, Prices};
 use orch::domain::id::{BranchName, InstanceId};
 use orch::engine::views::AddTask;
 use orch::engine::{Engine, Parts, ProjectHandle, intake, queries};
@@ -334,6 +334,7 @@ impl Service {
             instance: InstanceId::trusted("bench"),
             exe: env!("CARGO_BIN_EXE_orch").into(),
             presets: Presets::builtin()?,
+            prices: Prices::load(None)?,
             hints: sender,
             clock: Arc::new(now),
         });

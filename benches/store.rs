@@ -3,7 +3,7 @@
 //! `cargo bench --bench store -- postgres`.
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use diesel::RunQueryDsl as _;
@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use orch::domain::id::{InstanceId, NodeName, ProjectName};
 use orch::domain::job::{Claim, Job, JobEnd};
 use orch::domain::time::Timestamp;
-use orch::store::jobs::{self, ClaimRequest};
+use orch::store::jobs::{self, Budgets, ClaimRequest};
 use orch::store::scratch::Scratch;
 use orch::store::{Conn, Store, StoreError, comments, projects};
 
@@ -251,6 +251,8 @@ async fn work(store: &Store, batch: usize) -> Result<usize, StoreError> {
             default_project_concurrency: None,
             paused: false,
             no_room: false,
+            half_open: Duration::from_secs(1800),
+            budgets: Budgets::default(),
             reserved_ceiling: 8,
             limit: batch,
         };

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use diesel::RunQueryDsl as _;
-use orch::agents::Presets;
+use orch::agents::{Presets, Prices};
 use orch::domain::id::InstanceId;
 use orch::domain::time::Timestamp;
 use orch::engine::reconcile::{self, Swept};
@@ -137,6 +137,7 @@ impl Home {
             projects: BTreeMap::from([(row.id, handle)]),
             instance: InstanceId::trusted("bench"),
             presets: Presets::builtin()?,
+            prices: Prices::load(None)?,
             exe: std::env::current_exe()?,
             hints,
             clock: Arc::new(|| NOW),

@@ -15,7 +15,7 @@ use crate::actors::fault::MonitorPanic;
 use crate::actors::heartbeat::Look;
 use crate::actors::supervisor::{Escalation, Intensity, Supervisor, SupervisorConfig};
 use crate::actors::{AddressBook, hints, now};
-use crate::agents::Presets;
+use crate::agents::{Presets, Prices};
 use crate::domain::host;
 use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::engine::instances::{self, Enrolled};
@@ -65,6 +65,7 @@ async fn run(
     }
     let fault = MonitorPanic::asked_for(&settings.data_dir)?;
     let presets = Presets::load(settings.agent.presets_file.as_deref())?;
+    let prices = Prices::load(settings.budget.prices_file.as_deref())?;
     let store = Store::open(&settings.database.url)?;
     let instance = InstanceId::trusted(uuid::Uuid::new_v4().to_string());
     take_place(&store, &settings, &instance).await?;
@@ -78,6 +79,7 @@ async fn run(
         instance: instance.clone(),
         exe: std::env::current_exe().context("the program's own path cannot be found")?,
         presets,
+        prices,
         hints: sender,
         clock: Arc::new(now),
     });

@@ -38,6 +38,7 @@ diesel::table! {
         updated_at -> BigInt,
         finished_at -> Nullable<BigInt>,
         pruned_at -> Nullable<BigInt>,
+        batch -> Nullable<Text>,
     }
 }
 
@@ -74,6 +75,7 @@ diesel::table! {
         notes -> Nullable<Text>,
         dead_looks -> Integer,
         created_at -> BigInt,
+        timeout_percent -> Integer,
     }
 }
 
@@ -106,6 +108,7 @@ diesel::table! {
         provenance -> Nullable<Text>,
         started_at -> BigInt,
         finished_at -> Nullable<BigInt>,
+        charged_micro_usd -> BigInt,
     }
 }
 
@@ -267,6 +270,99 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    incidents (id) {
+        id -> BigInt,
+        at -> BigInt,
+        task_id -> BigInt,
+        job_id -> BigInt,
+        run_id -> BigInt,
+        stage -> Text,
+        role -> Nullable<Text>,
+        node -> Text,
+        strategy -> Text,
+        fix -> Text,
+        diagnosis -> Text,
+        class -> Text,
+        fingerprint -> Text,
+        head -> Text,
+        error -> Text,
+        decision -> Text,
+        outcome -> Nullable<Text>,
+        outcome_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    node_states (node) {
+        node -> Text,
+        off_how -> Text,
+        off_until -> BigInt,
+        reason -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    node_cuts (id) {
+        id -> BigInt,
+        node -> Text,
+        until -> BigInt,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    retry_scopes (scope) {
+        scope -> Text,
+        failures -> Integer,
+        opened_at -> Nullable<BigInt>,
+        trial_job -> Nullable<BigInt>,
+        trial_epoch -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    retry_audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        event -> Text,
+        scope -> Text,
+        task_id -> Nullable<BigInt>,
+        visit -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        retry_count -> Integer,
+        total -> Integer,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    batches (id) {
+        id -> Text,
+        project_id -> BigInt,
+        mode -> Text,
+        created_at -> BigInt,
+        content -> Text,
+    }
+}
+
+diesel::table! {
+    project_spend (project_id, day) {
+        project_id -> BigInt,
+        day -> BigInt,
+        micro_usd -> BigInt,
+    }
+}
+
+diesel::table! {
+    task_spend (task_id) {
+        task_id -> BigInt,
+        micro_usd -> BigInt,
+        let_go_at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     projects,
     tasks,
@@ -285,4 +381,12 @@ diesel::allow_tables_to_appear_in_same_query!(
     comments,
     events,
     settings_state,
+    incidents,
+    node_states,
+    node_cuts,
+    retry_scopes,
+    retry_audit,
+    batches,
+    project_spend,
+    task_spend,
 );

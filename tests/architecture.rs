@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "architecture/deeds.rs"]
+mod deeds;
 #[path = "architecture/floors.rs"]
 mod floors;
 #[path = "architecture/rules.rs"]
@@ -19,7 +21,7 @@ use self::source::{Finding, Source};
 type Rule = (&'static str, fn(&Source) -> Vec<Finding>);
 
 /// Rules that look at one file.
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     (
         "a module imports only from the floors below it",
         floors::no_import_upward,
@@ -48,6 +50,7 @@ const RULES: [Rule; 16] = [
         "a job's status is changed in store/jobs alone",
         writes::job_status,
     ),
+    ("what leaves the process is a deed", deeds::deeds),
 ];
 
 fn report(findings: &[Finding]) -> String {
@@ -70,6 +73,7 @@ fn the_source_keeps_every_rule() {
     }
     findings.extend(writes::stage_in_one_place(&sources));
     findings.extend(rules::stale_exceptions(&sources));
+    findings.extend(deeds::stale_exceptions(&sources));
     assert!(findings.is_empty(), "\n{}\n", report(&findings));
 }
 
@@ -457,5 +461,32 @@ fn a_jobs_status_changed_elsewhere_is_seen() {
             0,
             "{text}"
         );
+    }
+}
+
+#[test]
+fn what_leaves_the_process_outside_of_a_deed_is_seen() {
+    let path = "src/engine/check.rs";
+    for text in [
+        "fn f() { command.spawn()? }",
+        "fn f() { command\n    .status() }",
+        "fn f() { Command::new(x).output() }",
+        "async fn f() { client.get(url).send().await }",
+        "async fn f() { request.send_body(body).await }",
+        "fn f() { std::fs::rename(from, to) }",
+        "fn f() { blocking(move || fs::remove_dir_all(dir)) }",
+        "fn f() { child.kill() }",
+        "fn f() { sys::signal_held(fd, SIGKILL) }",
+        "fn f() { deed!(\"a\", g()); fs::rename(from, to) }",
+    ] {
+        assert_eq!(lines(deeds::deeds, path, text), [text.lines().count()], "{text}");
+    }
+    for text in [
+        "fn f() { deed!(\"move it\", fs::rename(from, to)) }",
+        "fn f() { match deed!(\"move it\", std::fs::rename(&(from), to)) { Ok(()) => {} } }",
+        "fn f() { thread::spawn(g); sender.send(x) }",
+        "#[cfg(test)]\nmod tests { fn f() { fs::rename(a, b) } }",
+    ] {
+        assert_eq!(lines(deeds::deeds, path, text), [0; 0], "{text}");
     }
 }

@@ -10,6 +10,7 @@ use crate::engine::{Hint, spare};
 
 use super::notifier::Deliver;
 use super::queue::QueueJobs;
+use super::repair::WriteAudit;
 use super::{AddressBook, TakenAway};
 
 /// Forwards hints until the engine is gone.
@@ -18,6 +19,7 @@ pub async fn forward(mut hints: UnboundedReceiver<Hint>, book: AddressBook) {
         match hint {
             Hint::Jobs => book.queue.do_send(QueueJobs),
             Hint::Outbox => book.notifier.do_send(Deliver),
+            Hint::Audit => book.repair.do_send(WriteAudit),
             Hint::Spare(project) => {
                 actix_rt::spawn(provide_spare(project, book.clone()));
             }

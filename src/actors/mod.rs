@@ -11,6 +11,7 @@ pub mod notifier;
 pub mod queue;
 pub mod reaper;
 pub mod reconciler;
+pub mod repair;
 pub mod supervisor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,7 @@ use notifier::NotifierActor;
 use queue::QueueActor;
 use reaper::ReaperActor;
 use reconciler::ReconcilerActor;
+use repair::RepairActor;
 use supervisor::{Child, Incarnation, Intensity, Policy, SuperviseError, Supervisor};
 
 /// The wall clock, for this floor to hand down as a value.
@@ -63,6 +65,8 @@ pub struct AddressBook {
     pub host: Child<HostActor>,
     /// Takes leases back.
     pub lease: Child<LeaseActor>,
+    /// Keeps the rules of repair fresh, and its audit in files.
+    pub repair: Child<RepairActor>,
     monitors: Arc<Mutex<Monitors>>,
     closing: Arc<AtomicBool>,
     fault: Option<Arc<MonitorPanic>>,
@@ -81,6 +85,7 @@ impl AddressBook {
             reaper: Child::named("reaper"),
             host: Child::named("host"),
             lease: Child::named("lease"),
+            repair: Child::named("repair"),
             monitors: Arc::default(),
             closing: Arc::default(),
             fault: None,
@@ -102,6 +107,7 @@ impl AddressBook {
         self.singleton(&self.reaper, intensity, ReaperActor::new)?;
         self.singleton(&self.lease, intensity, LeaseActor::new)?;
         self.singleton(&self.host, intensity, HostActor::new)?;
+        self.singleton(&self.repair, intensity, RepairActor::new)?;
         if self.engine.store().is_shared() {
             self.singleton(&self.heartbeat, intensity, HeartbeatActor::new)?;
         }

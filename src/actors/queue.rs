@@ -202,7 +202,7 @@ pub(super) fn give_up(book: &AddressBook, claim: crate::domain::job::Claim, why:
         monitor::forget(&book, claim);
         if let Err(e) = reap::give_up(&book.engine, claim, &why).await {
             error!(
-                "job {} could not be settled, the next tick tries again: {}",
+                "job {} could not be settled: the next tick gives it a new monitor, or the reaper ends it past reaper.max_running_s: {}",
                 claim.job, e
             );
         }

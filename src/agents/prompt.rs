@@ -11,8 +11,6 @@ use crate::domain::quoted;
 
 /// The file in which any role asks its question.
 pub const QUESTION: &str = "question.md";
-/// The request as Orch writes it.
-pub const BUSINESS_REQUEST: &str = "00-business-request.md";
 /// What the analyst leaves.
 pub const ANALYSIS: [&str; 4] = [
     "01-brd.md",

@@ -143,6 +143,11 @@ impl UsageMeter {
         }
     }
 
+    /// The model that the stream named last.
+    pub fn model(&self) -> Option<&str> {
+        self.said().model
+    }
+
     /// The report, once the stream has ended.
     pub fn finish(mut self) -> UsageReport {
         let last = std::mem::take(&mut self.partial);
@@ -153,6 +158,7 @@ impl UsageMeter {
             usage,
             failure: said.failure.map(|f| quoted::one_line(&f, 500)),
             session: said.session.map(|s| quoted::one_line(s, 200)),
+            model: self.model().map(str::to_owned),
         }
     }
 
@@ -176,6 +182,7 @@ struct Said<'a> {
     beyond: Option<Tally>,
     failure: Option<String>,
     session: Option<&'a str>,
+    model: Option<&'a str>,
 }
 
 /// Tokens and money, before rounding.

@@ -1,6 +1,9 @@
 //! The command line: a client of the service's API, and the few commands that work without a service.
 //! Never opens the database of a running service, and never panics on a closed pipe.
 
+mod batch;
+mod breaker;
+mod budget;
 mod chosen;
 mod client;
 mod completions;
@@ -9,16 +12,19 @@ pub mod demo;
 mod doctor;
 mod events;
 mod exit;
+mod given;
 mod healed;
 mod init;
 mod job;
 mod lease;
 mod migrate;
+mod node;
 mod outbox;
 mod project;
 mod prune;
 mod queue;
 mod reap;
+mod repair;
 mod run;
 mod screen;
 mod serve;
@@ -101,6 +107,9 @@ enum Command {
     /// Add tasks, look at them, decide about them.
     #[command(subcommand)]
     Task(task::TaskCommand),
+    /// Submit tasks together, look at them, resume or cancel them.
+    #[command(subcommand)]
+    Batch(batch::BatchCommand),
     /// Look at the queue, pause it, resume it.
     Queue(queue::QueueArgs),
     /// Look at a job, try it again, cancel it, move it in the queue.
@@ -109,6 +118,17 @@ enum Command {
     /// Look at merge leases, release one.
     #[command(subcommand)]
     Lease(lease::LeaseCommand),
+    /// Look at failures and how they are answered.
+    #[command(subcommand)]
+    Repair(repair::RepairCommand),
+    /// Look at scopes that failed too often in a row, let one work again.
+    #[command(subcommand)]
+    Breaker(breaker::BreakerCommand),
+    /// Show what agents cost, and what they may.
+    Budget,
+    /// Look at the machines on which agents run, give one back what repair took.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Settle jobs whose executor died, or say which would be.
     Reap(reap::ReapArgs),
     /// Remove what was kept for long enough, or say what would go.
@@ -189,9 +209,14 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         }
         Command::Init(args) => init::run(&args, global),
         Command::Task(command) => task::run(command, global),
+        Command::Batch(command) => batch::run(&command, global),
         Command::Queue(args) => queue::run(&args, global),
         Command::Job(command) => job::run(&command, global),
         Command::Lease(command) => lease::run(&command, global),
+        Command::Repair(command) => repair::run(&command, global),
+        Command::Breaker(command) => breaker::run(&command, global),
+        Command::Budget => budget::run(global),
+        Command::Node(command) => node::run(&command, global),
         Command::Reap(args) => reap::run(&args, global),
         Command::Prune(args) => prune::run(&args, global),
         Command::Run(command) => run::run(&command, global),

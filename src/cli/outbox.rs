@@ -82,7 +82,7 @@ fn list(global: &Global) -> Result<Exit, Failure> {
 
 fn resend(which: &Which, global: &Global) -> Result<Exit, Failure> {
     let client = global.client()?;
-    let sent = converse(async {
+    let (sent, refused) = converse(async {
         let ids: Vec<i64> = match which.id {
             Some(id) => vec![id],
             None => {
@@ -91,21 +91,32 @@ fn resend(which: &Which, global: &Global) -> Result<Exit, Failure> {
                 dead.map(|n| n.id).collect()
             }
         };
-        for id in &ids {
+        let (mut sent, mut refused) = (Vec::new(), Vec::new());
+        for id in ids {
             let path = format!("/api/v1/outbox/{id}/resend");
-            client.send(Method::POST, &path, None::<&()>).await?;
+            match client.send(Method::POST, &path, None::<&()>).await {
+                Ok(_) => sent.push(id),
+                // One that cannot be sent must not keep the others.
+                Err(Failure::Api {
+                    status: 409, detail, ..
+                }) if which.all => refused.push(detail),
+                Err(e) => return Err(e),
+            }
         }
-        Ok(ids)
+        Ok((sent, refused))
     })?;
     let screen = global.screen();
     if global.json {
         screen.line(&serde_json::json!({ "resent": sent }).to_string())?;
-        return Ok(Exit::Ok);
+    } else {
+        screen.line(&match sent.len() {
+            0 if refused.is_empty() => "Nothing was given up.".to_owned(),
+            1 => "1 notice is sent again.".to_owned(),
+            n => format!("{n} notices are sent again."),
+        })?;
     }
-    screen.line(&match sent.len() {
-        0 => "Nothing was given up.".to_owned(),
-        1 => "1 notice is sent again.".to_owned(),
-        n => format!("{n} notices are sent again."),
-    })?;
-    Ok(Exit::Ok)
+    match refused.is_empty() {
+        true => Ok(Exit::Ok),
+        false => Err(Failure::Refused(refused.join("\n"))),
+    }
 }

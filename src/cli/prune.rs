@@ -63,6 +63,8 @@ fn page(screen: Screen, report: &PruneReport) -> String {
         ("evidence, gestures, deeds, events", report.details),
         ("sent notices", report.notices),
         ("healings", report.healings),
+        ("incidents", report.incidents),
+        ("audit entries", report.audit),
         ("stopped instances", report.instances),
         ("WIP refs", report.wip_refs),
         ("run folders", report.folders),

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::budget::Budget;
 use super::id::{ProjectId, TaskId};
 use super::job::JobKind;
+use super::retry::Scope;
 use super::task::overlaps;
 
 /// A queued job as the decision sees it.
@@ -15,10 +17,14 @@ pub struct Candidate {
     pub project: ProjectId,
     /// What it is for.
     pub kind: JobKind,
+    /// Whose failures count together with its own.
+    pub scope: Scope,
     /// Tasks it depends on that are not done.
     pub waits_for: Vec<TaskId>,
     /// Paths its task changes.
     pub modifies: Vec<String>,
+    /// Its task has spent what it may.
+    pub spent_up: bool,
 }
 
 /// A task that others may have to make room for.
@@ -47,10 +53,20 @@ pub struct Slots {
     pub no_room: bool,
     /// The queue is paused.
     pub paused: bool,
+    /// The claimer's node is blacklisted, or cools down.
+    pub node_off: bool,
+    /// Scopes whose circuit breaker is open.
+    pub shut: BTreeSet<Scope>,
+    /// Scopes whose breaker lets one job through, as a trial.
+    pub half_open: BTreeSet<Scope>,
     /// Projects that the claimer can work for; none: all.
     pub known: Option<BTreeSet<ProjectId>>,
     /// Agent jobs that may still be started in a project; a project that is absent has no limit of its own.
     pub project: BTreeMap<ProjectId, usize>,
+    /// What projects with a limit for the day may still spend, micro-USD; what is reserved is taken off.
+    pub day_left: BTreeMap<ProjectId, i64>,
+    /// What is reserved for each agent, micro-USD.
+    pub reserve: i64,
     /// Tasks that change paths and have begun or run.
     pub busy: Vec<Busy>,
 }
@@ -64,6 +80,12 @@ pub enum Held {
     NoRoom,
     /// The queue is paused.
     Paused,
+    /// The node of whoever asks is blacklisted, or cools down.
+    NodeOff,
+    /// Too many failures in a row: its scope's circuit breaker is open.
+    BreakerOpen,
+    /// What may be spent is spent, or reserved for agents that run.
+    Budget(Budget),
     /// All agent slots are taken.
     NoAgentSlot,
     /// As many reserved jobs run as may.
@@ -91,22 +113,33 @@ impl Slots {
         if kind.is_reserved() {
             self.reserved == 0
         } else {
-            self.no_room || self.paused || self.agent == 0
+            self.no_room || self.paused || self.node_off || self.agent == 0
         }
     }
 
-    /// Takes what a claimed job occupies, so that the next candidate is judged by what remains.
-    pub fn take(&mut self, claimed: &Candidate) {
+    /// Some scope is closed, or half open: which one a candidate is in matters.
+    pub fn knows_scopes(&self) -> bool {
+        !self.shut.is_empty() || !self.half_open.is_empty()
+    }
+
+    /// Takes what a claimed job occupies, so that the next candidate is judged by what remains. Answers the scope whose
+    /// half-open breaker it is let through.
+    pub fn take(&mut self, claimed: &Candidate) -> Option<Scope> {
         if claimed.kind.is_reserved() {
             self.reserved = self.reserved.saturating_sub(1);
-            return;
+            return None;
         }
+        let trial = self.half_open.take(&claimed.scope);
+        self.shut.extend(trial.clone());
         self.agent = self.agent.saturating_sub(1);
         if let Some(left) = self.project.get_mut(&claimed.project) {
             *left = left.saturating_sub(1);
         }
+        if let Some(left) = self.day_left.get_mut(&claimed.project) {
+            *left = left.saturating_sub(self.reserve);
+        }
         if claimed.modifies.is_empty() {
-            return;
+            return trial;
         }
         match self.busy.iter_mut().find(|b| b.task == claimed.task) {
             Some(known) => known.running = true,
@@ -118,6 +151,7 @@ impl Slots {
                 in_flight: false,
             }),
         }
+        trial
     }
 }
 
@@ -143,6 +177,22 @@ pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
     }
     if slots.paused {
         return Eligibility::Held(Held::Paused);
+    }
+    if slots.node_off {
+        return Eligibility::Held(Held::NodeOff);
+    }
+    if slots.shut.contains(&candidate.scope) {
+        return Eligibility::Held(Held::BreakerOpen);
+    }
+    if candidate.spent_up {
+        return Eligibility::Held(Held::Budget(Budget::Task));
+    }
+    if slots
+        .day_left
+        .get(&candidate.project)
+        .is_some_and(|left| *left <= 0)
+    {
+        return Eligibility::Held(Held::Budget(Budget::ProjectDay));
     }
     if slots.agent == 0 {
         return Eligibility::Held(Held::NoAgentSlot);
@@ -176,8 +226,10 @@ mod tests {
             task: TaskId(task),
             project: ProjectId(1),
             kind,
+            scope: Scope::Project(ProjectId(1)),
             waits_for: Vec::new(),
             modifies: vec!["src/a".to_owned()],
+            spent_up: false,
         }
     }
 
@@ -268,6 +320,31 @@ mod tests {
         for (slots, expected) in table {
             assert_eq!(held(&job, &slots), expected, "{slots:?}");
         }
+    }
+
+    #[test]
+    fn money_that_is_spent_or_reserved_holds_agents_and_nothing_else() {
+        let left = |usd| Slots {
+            agent: 3,
+            day_left: BTreeMap::from([(ProjectId(1), usd)]),
+            reserve: 5,
+            ..slots()
+        };
+        let job = |kind| Candidate {
+            modifies: Vec::new(),
+            ..candidate(5, kind)
+        };
+        let spent = Candidate {
+            spent_up: true,
+            ..job(JobKind::Agent)
+        };
+        assert_eq!(held(&spent, &slots()), Some(Held::Budget(Budget::Task)));
+        let mut slots = left(6);
+        for expected in [None, None, Some(Held::Budget(Budget::ProjectDay))] {
+            assert_eq!(held(&job(JobKind::Agent), &slots), expected);
+            slots.take(&job(JobKind::Agent));
+        }
+        assert_eq!(held(&job(JobKind::GateCheck), &left(0)), None);
     }
 
     #[test]

@@ -107,6 +107,8 @@ text_id!(
     NodeName,
     /// A pipeline stage's name.
     StageName,
+    /// Tasks that were submitted together.
+    BatchId,
 );
 
 impl Sha {
@@ -186,6 +188,16 @@ impl NodeName {
     }
 }
 
+impl BatchId {
+    /// Parses a batch's name. It names a file.
+    ///
+    /// # Errors
+    /// For what could lead elsewhere, or stand for an option.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        parse_name("batch", text).map(Self)
+    }
+}
+
 impl ProjectName {
     /// Parses a project's name. It names folders and files.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
@@ -248,6 +260,7 @@ impl BranchName {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -294,5 +307,35 @@ mod tests {
             assert!(BranchName::parse(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(BranchName::parse("feature/ORCH-059-x").is_ok());
+    }
+
+    #[test]
+    fn a_batch_cannot_be_named_so_that_it_leads_elsewhere() {
+        for good in ["spring-cleaning", "2026.1", "a_b"] {
+            assert_eq!(BatchId::parse(good).unwrap().as_str(), good);
+        }
+        let long = "x".repeat(65);
+        let bad = [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "a\\b",
+            "/etc",
+            "-rf",
+            "--all",
+            "a..b",
+            "a b",
+            "a\nb",
+            "a\0b",
+            "a\u{1b}[2J",
+            "a:b",
+            "\u{202e}x",
+            &long,
+        ];
+        for name in bad {
+            assert!(BatchId::parse(name).is_err(), "{name:?}");
+        }
     }
 }

@@ -146,6 +146,8 @@ pub struct Job {
     pub notes: Option<String>,
     /// When it was enqueued.
     pub created_at: Timestamp,
+    /// Time limits of its attempts, in percent of the settings.
+    pub timeout_percent: i32,
 }
 
 /// Proof that a job was claimed: what every later write about that claim is guarded by.
@@ -174,6 +176,8 @@ pub enum JobEnd {
         available_at: Timestamp,
         /// Added to the next prompt.
         notes: Option<String>,
+        /// Time limits of the next attempt, in percent of the settings; none leaves them as they are.
+        timeout_percent: Option<i32>,
     },
     /// Tried again: moves the cost to the transient budget.
     RetryTransient {
@@ -181,6 +185,17 @@ pub enum JobEnd {
         error: String,
         /// Not before.
         available_at: Timestamp,
+    },
+    /// Failed while its scope is closed: put back at no cost, for the attempt that was planned.
+    Held {
+        /// Why.
+        error: String,
+        /// Not before.
+        available_at: Timestamp,
+        /// Added to the next prompt.
+        notes: Option<String>,
+        /// Time limits of the next attempt, in percent of the settings; none leaves them as they are.
+        timeout_percent: Option<i32>,
     },
     /// Put back without any cost: what Orch itself ended, or what has to wait.
     Snooze {

@@ -1,7 +1,10 @@
 //! The words of the product as types, and its decisions as functions of values.
 //! Never does I/O, never reads a clock, knows neither Diesel nor actix.
 
+pub mod batch;
+pub mod budget;
 pub mod claim;
+pub mod classify;
 pub mod delivery;
 pub mod evidence;
 pub mod evidence_packet;
@@ -16,7 +19,9 @@ pub mod quoted;
 pub mod reap;
 pub mod reclaim;
 pub mod reconcile;
+pub mod repair;
 pub mod retention;
+pub mod retry;
 pub mod run;
 pub mod task;
 pub mod time;

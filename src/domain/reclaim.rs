@@ -9,20 +9,23 @@ pub enum Holder {
     Alive,
     /// It does not, and why.
     Gone(String),
-    /// What the lease or the boot's row says of it cannot be read.
-    Unreadable,
+    /// There is no row of that boot, or it cannot be read: it may live.
+    Unknown,
 }
 
 /// Why a lease is taken back, for people; None: it is left alone.
 pub fn reclaim(holder: &Holder, expires_at: Timestamp, now: Timestamp) -> Option<String> {
     match holder {
         Holder::Gone(why) => Some(why.clone()),
-        Holder::Unreadable => Some("nobody can tell who holds it".to_owned()),
-        Holder::Alive if expires_at <= now => {
+        Holder::Alive | Holder::Unknown if expires_at <= now => {
             let ago = now.since(expires_at).as_secs();
-            Some(format!("it expired {ago} s ago and was not renewed"))
+            let who = match holder {
+                Holder::Alive | Holder::Gone(_) => "",
+                Holder::Unknown => ", and nobody can tell who held it",
+            };
+            Some(format!("it expired {ago} s ago and was not renewed{who}"))
         }
-        Holder::Alive => None,
+        Holder::Alive | Holder::Unknown => None,
     }
 }
 
@@ -31,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_live_holder_within_its_time_keeps_a_lease() {
+    fn only_a_holder_who_may_live_and_is_within_its_time_keeps_a_lease() {
         let now = Timestamp(1_000_000);
         let (soon, past) = (Timestamp(1_000_001), Timestamp(1));
         let gone = Holder::Gone("its service stopped".to_owned());
@@ -41,7 +44,9 @@ mod tests {
             (&Holder::Alive, past, true),
             (&gone, soon, true),
             (&gone, past, true),
-            (&Holder::Unreadable, soon, true),
+            // Who cannot be told may be merging.
+            (&Holder::Unknown, soon, false),
+            (&Holder::Unknown, now, true),
         ];
         for (holder, expires_at, taken) in table {
             let found = reclaim(holder, expires_at, now);

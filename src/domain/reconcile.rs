@@ -15,7 +15,7 @@ pub const ESCALATED: &str = "escalated: ";
 /// For how long a task is left alone, and which are passed over.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Time for which a task is left alone in its stage.
+    /// Time for which a task is left alone that nobody works for.
     pub grace: Duration,
     /// Tasks that are blocked or need input are passed over.
     pub skip_parked: bool,
@@ -34,9 +34,15 @@ pub enum Sight {
     Forgotten,
 }
 
-/// What a task in `stage` that has no queued or running job is, without asking git.
-pub fn sight(task: &Task, stage: &Stage, policy: &Policy) -> Sight {
-    let patient = policy.now.since(task.stage_entered_at) < policy.grace;
+/// Since when nobody works for a task: since it entered its stage, or since the last job ended there.
+pub fn idle_since(task: &Task, last_end: Option<Timestamp>) -> Timestamp {
+    last_end.map_or(task.stage_entered_at, |end| end.max(task.stage_entered_at))
+}
+
+/// What a task in `stage` that has no queued or running job is, without asking git. `idle_since` is when the last one
+/// ended.
+pub fn sight(task: &Task, stage: &Stage, idle_since: Timestamp, policy: &Policy) -> Sight {
+    let patient = policy.now.since(idle_since) < policy.grace;
     let escalated = task.reason.as_ref().is_some_and(|r| r.starts_with(ESCALATED));
     match task.status {
         TaskStatus::Done | TaskStatus::Cancelled => Sight::Fine,

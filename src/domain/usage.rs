@@ -14,6 +14,8 @@ pub struct UsageReport {
     pub failure: Option<String>,
     /// The agent's own name of its session, by which it can be resumed.
     pub session: Option<String>,
+    /// The model that it last named.
+    pub model: Option<String>,
 }
 
 /// Pico-USD in a USD: the unit in which costs are summed before they are rounded once.

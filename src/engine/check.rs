@@ -147,7 +147,7 @@ pub async fn run(
     blocking(move || {
         handle.repository()?.remove_worktree(&worktree)?;
         // Its verdict holds what is worth keeping; a folder that stays is swept at the next start.
-        let _ = std::fs::remove_dir_all(&run_dir);
+        let _ = deed!("remove the folder of a check", std::fs::remove_dir_all(&run_dir));
         Ok::<_, EngineError>(())
     })
     .await?;

@@ -59,8 +59,15 @@ pub async fn deliver(engine: &Engine, receivers: &Receivers, say: Say<'_>) -> Re
         next_at: next_at.filter(|at| *at > now),
         ..Delivered::default()
     };
+    let round = Round {
+        engine,
+        receivers,
+        say,
+        duty,
+        token,
+    };
     if !delivered.broken.is_empty() {
-        bury(engine, duty.clone(), token, delivered.broken.clone()).await?;
+        round.bury(delivered.broken.clone()).await?;
         delivered.more = true;
     }
     if due.rows.is_empty() {
@@ -70,13 +77,6 @@ pub async fn deliver(engine: &Engine, receivers: &Receivers, say: Say<'_>) -> Re
     for notice in due.rows {
         by_channel.entry(notice.channel).or_default().push(notice);
     }
-    let round = Round {
-        engine,
-        receivers,
-        say,
-        duty,
-        token,
-    };
     let rounds = by_channel
         .into_iter()
         .map(|(channel, notices)| round.channel(channel, notices));
@@ -197,6 +197,18 @@ impl Round<'_> {
         Ok(Some((sending, fate)))
     }
 
+    /// Gives rows up that cannot be read, so that they stand in nobody's way.
+    async fn bury(&self, broken: Vec<(i64, String)>) -> Result<(), EngineError> {
+        let buried = self.marked(move |tx| {
+            for (id, why) in &broken {
+                // Lost: somebody else gave it up.
+                let _: Guarded<()> = outbox::dead(tx, OutboxId(*id), why)?;
+            }
+            Ok(())
+        });
+        buried.await.map(drop)
+    }
+
     /// Writes while this instance is still the one that delivers; none when it is not.
     async fn marked<T: Send + 'static>(
         &self,
@@ -211,25 +223,6 @@ impl Round<'_> {
         });
         Ok(marked.await?)
     }
-}
-
-/// Gives rows up that cannot be read, so that they stand in nobody's way.
-async fn bury(
-    engine: &Engine,
-    duty: Duty,
-    token: FencingToken,
-    broken: Vec<(i64, String)>,
-) -> Result<(), EngineError> {
-    let now = engine.now();
-    let buried = engine.store().write(move |tx| {
-        if duty.held(tx, now)? == Some(token) {
-            for (id, why) in &broken {
-                let _: Guarded<()> = outbox::dead(tx, OutboxId(*id), &format!("cannot be read: {why}"))?;
-            }
-        }
-        Ok::<_, StoreError>(())
-    });
-    Ok(buried.await?)
 }
 
 fn track(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreError> {
@@ -296,29 +289,34 @@ const LISTED: usize = 200;
 /// # Errors
 /// The database's.
 pub async fn list(engine: &Engine) -> Result<Vec<NoticeView>, EngineError> {
-    let read = engine.store().read(|tx| {
-        let (dead, waiting) = (outbox::given_up(tx, LISTED)?, outbox::waiting(tx, LISTED)?);
-        Ok::<_, StoreError>((dead.rows, waiting.rows))
-    });
+    let read = engine
+        .store()
+        .read(|tx| Ok::<_, StoreError>((outbox::given_up(tx, LISTED)?, outbox::waiting(tx, LISTED)?)));
     let (dead, waiting) = read.await?;
-    let dead = dead.into_iter().map(|n| NoticeView::of(&n, "dead"));
-    let waiting = waiting.into_iter().map(|n| NoticeView::of(&n, "pending"));
+    let dead = dead.into_iter().map(|n| NoticeView::of(n, "dead"));
+    let waiting = waiting.into_iter().map(|n| NoticeView::of(n, "pending"));
     Ok(dead.chain(waiting).collect())
 }
 
 /// Sends a notice again that was given up.
 ///
 /// # Errors
-/// `Conflict` when it was not; the database's.
+/// `Conflict` when it was not, or cannot be read; the database's.
 pub async fn resend(engine: &Engine, id: i64) -> Result<(), EngineError> {
     let now = engine.now();
     let again = engine
         .store()
         .write(move |tx| outbox::resend(tx, OutboxId(id), now));
-    if !again.await?.is_won() {
-        return Err(EngineError::Conflict {
-            what: format!("notice {id} was not given up: `orch outbox` lists those that were"),
-        });
+    let not_sent = match again.await {
+        Ok(Guarded::Won(())) => None,
+        Ok(Guarded::Lost) => Some(format!(
+            "notice {id} was not given up: `orch outbox` lists those that were"
+        )),
+        Err(e @ StoreError::Broken { .. }) => Some(format!("notice {id} is not sent: {e}")),
+        Err(e) => return Err(e.into()),
+    };
+    if let Some(what) = not_sent {
+        return Err(EngineError::Conflict { what });
     }
     engine.changed.send_modify(|n| *n += 1);
     engine.hint(Hint::Outbox);

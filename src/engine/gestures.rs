@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::walk::{self, Entry};
 use crate::store::gestures::NewGesture;
 use crate::store::intents::{IntentKind, NewIntent};
-use crate::store::{Conn, StoreError, gestures, intents, jobs, tasks};
+use crate::store::{Conn, StoreError, gestures, intents, jobs, spend, tasks};
 
 use super::intake::longer;
 use super::look::confirm_key;
@@ -308,6 +308,7 @@ fn notes(made: &Made) -> Option<String> {
 
 /// Goes on in the stage where the task was parked, with fresh retries.
 fn unpark(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: Briefing) -> Result<Task, Abort> {
+    spend::let_go_on(tx, task.id)?;
     let here = stage(s, &task.stage)?;
     let entry = walk::entry(here);
     let (status, reason) = match entry {

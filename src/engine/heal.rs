@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::id::InstanceId;
-use crate::domain::job::{Claim, Job, JobEnd};
+use crate::domain::job::{Claim, Job};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
 use crate::process::{self, RunState};
@@ -16,14 +16,10 @@ use super::run::{Attempt, claim_of, run_dir};
 use super::views::HealingView;
 use super::{Engine, EngineError};
 
-/// An attempt whose agent somebody killed, and that is made again; to be kept with the end of its job.
-pub(super) fn killed_agent(engine: &Engine, a: &Attempt, end: &JobEnd) -> Option<NewHealing> {
+/// An attempt whose agent somebody killed; to be kept with the end of its job where that queues it again.
+pub(super) fn killed_agent(engine: &Engine, a: &Attempt) -> Option<NewHealing> {
     let exit = a.run.exit.as_ref().filter(|e| e.cause.is_none())?;
     exit.signal?;
-    match end {
-        JobEnd::Retry { .. } | JobEnd::RetryTransient { .. } => {}
-        JobEnd::Done | JobEnd::Failed(_) | JobEnd::Cancelled(_) | JobEnd::Snooze { .. } => return None,
-    }
     Some(NewHealing {
         kind: "monitor".into(),
         subject: subject(&a.run),

@@ -1,9 +1,9 @@
 //! Adds tasks. A task is unique by (tracker, external id): whoever comes second finds the first one's.
 
 use crate::agents::Presets;
-use crate::domain::id::{BranchName, TaskId, WorkItemId};
+use crate::domain::id::{BranchName, ProjectName, TaskId, WorkItemId};
 use crate::domain::pipeline::Stage;
-use crate::domain::task::{TaskStatus, TrackerKind};
+use crate::domain::task::{Task, TaskStatus, TrackerKind};
 use crate::domain::time::Timestamp;
 use crate::store::tasks::{self, AddDependency, Inserted, NewTask};
 use crate::store::{Conn, StoreError, projects};
@@ -33,38 +33,40 @@ pub(super) const EXTERNAL_ID_MAX: usize = 200;
 /// `Conflict` when the name is taken or a dependency was cancelled.
 pub async fn add(engine: &Engine, new: AddTask, now: Timestamp) -> Result<Added, EngineError> {
     let project = choose_project(engine, new.project.as_deref())?;
-    check_texts(&new, engine.presets())?;
-    let id = new
-        .id
-        .as_deref()
-        .map(WorkItemId::parse)
-        .transpose()
-        .map_err(invalid)?;
-    let depends_on = resolve_dependencies(engine, &project, &new.depends_on).await?;
+    let given = Given::check(engine, new)?;
     let setting = Setting::new(engine, &project, now);
-    let inserted = engine
-        .store()
-        .write(move |tx| insert(tx, &setting, &new, id, &depends_on))
-        .await
-        .map_err(|e| match e {
-            InsertError::Taken(id) => EngineError::Conflict {
-                what: format!("{id} exists already in this project: choose another id, or leave it out"),
-            },
-            InsertError::NeverDone(id) => EngineError::Conflict {
-                what: format!("depends_on: {id} was cancelled and will never be done"),
-            },
-            InsertError::Abort(a) => a.into(),
-        })?;
+    let write = engine.store().write(move |tx| insert(tx, &setting, &given, None));
+    let (task, created) = write.await?;
     engine.committed();
-    let (task, created) = inserted;
     Ok(Added {
         task: present::task_view(&task, &project.config.name),
         created,
     })
 }
 
-enum InsertError {
+/// A task whose names and texts can be used.
+pub(super) struct Given {
+    pub new: AddTask,
+    id: Option<WorkItemId>,
+    depends_on: Vec<WorkItemId>,
+}
+
+impl Given {
+    pub(super) fn check(engine: &Engine, new: AddTask) -> Result<Self, EngineError> {
+        check_texts(&new, engine.presets())?;
+        let parse = |name: &String| WorkItemId::parse(name).map_err(invalid);
+        Ok(Self {
+            id: new.id.as_ref().map(parse).transpose()?,
+            depends_on: new.depends_on.iter().map(parse).collect::<Result<_, _>>()?,
+            new,
+        })
+    }
+}
+
+/// Why a task is not added.
+pub(super) enum InsertError {
     Taken(WorkItemId),
+    Unknown(WorkItemId, ProjectName),
     NeverDone(WorkItemId),
     Abort(Abort),
 }
@@ -75,16 +77,37 @@ impl From<StoreError> for InsertError {
     }
 }
 
-fn insert(
+impl From<InsertError> for EngineError {
+    fn from(e: InsertError) -> Self {
+        match e {
+            InsertError::Taken(id) => EngineError::Conflict {
+                what: format!("{id} exists already in this project: choose another id, or leave it out"),
+            },
+            InsertError::Unknown(id, project) => EngineError::NotFound {
+                what: format!("depends_on: no task {id} in project {project}"),
+            },
+            InsertError::NeverDone(id) => EngineError::Conflict {
+                what: format!("depends_on: {id} was cancelled and will never be done"),
+            },
+            InsertError::Abort(a) => a.into(),
+        }
+    }
+}
+
+/// Writes a task, which waits for the one that it comes `after`, and starts it unless it is held. False: it was there.
+pub(super) fn insert(
     tx: &mut Conn,
     s: &Setting,
-    new: &AddTask,
-    id: Option<WorkItemId>,
-    depends_on: &[TaskId],
-) -> Result<(crate::domain::task::Task, bool), InsertError> {
-    let project = &s.project.config;
-    let id = match id {
-        Some(id) => id,
+    given: &Given,
+    after: Option<TaskId>,
+) -> Result<(Task, bool), InsertError> {
+    let (new, project) = (&given.new, &s.project.config);
+    let mut depends_on = Vec::from_iter(after);
+    for name in &given.depends_on {
+        depends_on.push(named(tx, &s.project, name)?);
+    }
+    let id = match &given.id {
+        Some(id) => id.clone(),
         None => free_number(tx, &s.project)?,
     };
     let external_id = match &new.external_id {
@@ -112,13 +135,13 @@ fn insert(
         Inserted::Existing(_) => return Err(InsertError::Taken(id)),
     };
     for dependency in depends_on {
-        let on = tasks::by_id(tx, *dependency)?
+        let on = tasks::by_id(tx, dependency)?
             .ok_or(Abort::Lost)
             .map_err(InsertError::Abort)?;
         if on.status == TaskStatus::Cancelled {
             return Err(InsertError::NeverDone(on.work_item_id));
         }
-        match tasks::add_dependency(tx, task.id, *dependency)? {
+        match tasks::add_dependency(tx, task.id, dependency)? {
             AddDependency::Added => {}
             // A new task has nobody that waits for it, and its dependencies were looked up in its project.
             AddDependency::Circle | AddDependency::OtherProject => {
@@ -160,7 +183,10 @@ fn free_number(tx: &mut Conn, project: &ProjectHandle) -> Result<WorkItemId, Sto
     }
 }
 
-fn choose_project(engine: &Engine, name: Option<&str>) -> Result<std::sync::Arc<ProjectHandle>, EngineError> {
+pub(super) fn choose_project(
+    engine: &Engine,
+    name: Option<&str>,
+) -> Result<std::sync::Arc<ProjectHandle>, EngineError> {
     let all: Vec<_> = engine.projects().collect();
     let names = || {
         all.iter()
@@ -231,36 +257,15 @@ pub(super) fn longer(text: &str, most: usize) -> bool {
     text.chars().nth(most).is_some()
 }
 
-async fn resolve_dependencies(
-    engine: &Engine,
-    project: &ProjectHandle,
-    names: &[String],
-) -> Result<Vec<TaskId>, EngineError> {
-    let mut found = Vec::with_capacity(names.len());
-    for name in names {
-        let id = WorkItemId::parse(name).map_err(invalid)?;
-        let project_id = project.id;
-        let task = engine
-            .store()
-            .read(move |tx| {
-                for id in std::iter::once(id.clone()).chain(id.with_zeros()) {
-                    let found = tasks::by_name(tx, &id)?;
-                    if let Some(task) = found.into_iter().find(|t| t.project_id == project_id) {
-                        return Ok(Some(task));
-                    }
-                }
-                Ok::<_, StoreError>(None)
-            })
-            .await?;
-        match task {
-            Some(task) => found.push(task.id),
-            None => {
-                let what = format!("depends_on: no task {name} in project {}", project.config.name);
-                return Err(EngineError::NotFound { what });
-            }
+/// The project's task of that name, also when its number is written shorter.
+fn named(tx: &mut Conn, project: &ProjectHandle, name: &WorkItemId) -> Result<TaskId, InsertError> {
+    for id in std::iter::once(name.clone()).chain(name.with_zeros()) {
+        let found = tasks::by_name(tx, &id)?;
+        if let Some(task) = found.into_iter().find(|t| t.project_id == project.id) {
+            return Ok(task.id);
         }
     }
-    Ok(found)
+    Err(InsertError::Unknown(name.clone(), project.config.name.clone()))
 }
 
 fn invalid(e: crate::domain::id::InvalidName) -> EngineError {

@@ -345,8 +345,3 @@ fn fresh(
     })
     .collect()
 }
-
-/// True when all that was asked is green.
-pub fn all_green(asked: &[Asked]) -> bool {
-    asked.iter().all(|a| a.answer.verdict.state == GateState::Green)
-}

@@ -4,7 +4,10 @@
 //! that something may go on now. It can be called by a test without any actor. It never schedules itself:
 //! when a thing is done is the actors' business.
 
+pub mod batches;
+pub mod budget;
 pub mod check;
+mod contain;
 pub mod deliver;
 pub mod gestures;
 pub mod heal;
@@ -24,6 +27,7 @@ pub mod reap;
 pub mod reclaim;
 pub mod reconcile;
 pub mod recover;
+pub mod repair;
 pub mod rescue;
 pub mod run;
 pub mod spare;
@@ -38,7 +42,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::agents::Presets;
+use crate::agents::{Presets, Prices};
 use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
@@ -58,6 +62,8 @@ pub enum Hint {
     Stop(Claim),
     /// The outbox has rows to deliver.
     Outbox,
+    /// Something was written into the audit of retries.
+    Audit,
     /// The project's spare worktree was used, or main moved on from it.
     Spare(ProjectId),
 }
@@ -79,6 +85,8 @@ pub struct Parts {
     pub instance: InstanceId,
     /// The agents that are known by name.
     pub presets: Presets,
+    /// What models cost.
+    pub prices: Prices,
     /// The program that has the shim.
     pub exe: PathBuf,
     /// Where hints go.
@@ -104,6 +112,9 @@ pub struct Engine {
     reconciling: reconcile::Remembered,
     reaped: Arc<reap::Counters>,
     host: Arc<host::Watch>,
+    rules: Arc<repair::Loaded>,
+    /// Held while the audit is written to its files; up to which row it was.
+    audited: Arc<tokio::sync::Mutex<Option<i64>>>,
     /// Held while something is pruned.
     pruning: Arc<tokio::sync::Mutex<()>>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
@@ -127,6 +138,8 @@ impl Engine {
             reconciling: Arc::default(),
             reaped: Arc::default(),
             host: Arc::default(),
+            rules: Arc::default(),
+            audited: Arc::default(),
             pruning: Arc::default(),
             tidying: Arc::default(),
         }

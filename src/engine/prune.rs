@@ -125,12 +125,14 @@ impl<'a> Sweep<'a> {
             self.trouble("histories of finished tasks", &e);
         }
         type Prune = fn(&mut Conn, Act, Timestamp, usize) -> Result<usize, StoreError>;
-        let singles: [(&str, Option<Duration>, Prune); 3] = [
+        let singles: [(&str, Option<Duration>, Prune); 5] = [
             ("sent notices", keep.outbox, retention::notices),
             ("healings", keep.healing, retention::healings),
             ("stopped instances", keep.healing, retention::instances),
+            ("incidents", keep.healing, retention::incidents),
+            ("the audit of retries", keep.healing, retention::audit),
         ];
-        let mut gone = [0; 3];
+        let mut gone = [0; 5];
         for ((what, keep, prune), gone) in singles.into_iter().zip(&mut gone) {
             let Some(keep) = keep else { continue };
             match self.singles(keep, prune).await {
@@ -139,7 +141,13 @@ impl<'a> Sweep<'a> {
             }
         }
         let report = &mut self.report;
-        [report.notices, report.healings, report.instances] = gone;
+        [
+            report.notices,
+            report.healings,
+            report.instances,
+            report.incidents,
+            report.audit,
+        ] = gone;
     }
 
     async fn histories(&mut self, keep: Duration) -> Result<(), EngineError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::budget::Budget;
 use crate::domain::claim::Held;
 use crate::domain::id::{JobId, TaskId};
 use crate::domain::job::Job;
@@ -9,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::store::jobs::{self, ClaimRequest};
 use crate::store::{Conn, StoreError, flags, tasks};
 
-use super::{Engine, EngineError, host};
+use super::{Engine, EngineError, budget, host};
 
 /// The flag that pauses agent jobs.
 pub const PAUSED: &str = "queue.paused";
@@ -43,12 +44,22 @@ pub async fn claim(engine: &Engine) -> Result<Claimed, EngineError> {
         no_room: host::is_full(engine).await,
         ..request(engine, now)
     };
+    // Before the claim: what has spent what it may must not keep its place in the queue.
+    let next_day = budget::enforce(engine, &request.budgets, now).await?;
     let (claimed, next_at) = engine
         .store()
         .write(move |tx| {
             let paused = paused(tx)?;
-            let claimed = jobs::claim_next(tx, &ClaimRequest { paused, ..request })?;
-            Ok::<_, StoreError>((claimed, jobs::next_available_at(tx, now)?))
+            let request = ClaimRequest { paused, ..request };
+            let claimed = jobs::claim_next(tx, &request)?;
+            let available = jobs::next_available_at(tx, now)?;
+            // Whoever got something asks again.
+            let opens = match claimed.rows.is_empty() {
+                true => jobs::opens_at(tx, &request)?,
+                false => None,
+            };
+            let next = available.into_iter().chain(opens).chain(next_day).min();
+            Ok::<_, StoreError>((claimed, next))
         })
         .await?;
     if !claimed.rows.is_empty() {
@@ -82,6 +93,8 @@ pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
         default_project_concurrency: Some(settings.queue.project_concurrency).filter(|n| *n > 0),
         paused: false,
         no_room: host::was_full(engine),
+        half_open: settings.retry.half_open,
+        budgets: budget::budgets(engine),
         reserved_ceiling: RESERVED_CEILING,
         limit: BATCH,
     }
@@ -109,6 +122,20 @@ pub(super) fn held(tx: &mut Conn, request: &ClaimRequest) -> Result<BTreeMap<Job
                     .to_owned()
             }
             Held::Paused => "the queue is paused".to_owned(),
+            Held::NodeOff => format!(
+                "node {} is given nothing for a while: `orch node list` says why, `orch node clear {0}` ends it",
+                request.node
+            ),
+            Held::BreakerOpen => {
+                "too many failures in a row: `orch breaker list` shows until when, `orch breaker reset` ends it".to_owned()
+            }
+            Held::Budget(Budget::Task) => {
+                "its task has spent what it may (budget.task_usd): it is parked".to_owned()
+            }
+            Held::Budget(Budget::ProjectDay) => {
+                "what its project may spend today is spent, or reserved for agents that run (budget.project_day_usd): `orch budget` shows it"
+                    .to_owned()
+            }
             Held::NoAgentSlot => format!(
                 "all {} agent slots are taken (max_concurrency)",
                 request.max_concurrency

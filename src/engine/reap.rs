@@ -3,26 +3,29 @@
 
 mod counters;
 mod lost;
+mod pages;
+mod unread;
 
-use std::panic::AssertUnwindSafe;
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-use futures_util::FutureExt as _;
 
 use crate::domain::id::JobId;
 use crate::domain::job::{Claim, Job};
-use crate::domain::reap::{Evidence, Facts, Policy, Settlement, Tier, Verdict, verdict};
+use crate::domain::reap::{Evidence, Facts, Policy, Tier, Verdict, verdict};
 use crate::domain::time::Timestamp;
 use crate::process::RunState;
+use crate::store::jobs::Bare;
 use crate::store::{StoreError, jobs};
 
+use super::contain::contained;
 use super::run::reaped::{self, Case, Cause, Decided, Tree, action};
-use super::run::{abandon, claim_of, without_stage};
+use super::run::{abandon, claim_of};
 use super::views::PlannedReap;
 use super::{Engine, EngineError};
 
 pub use counters::{Counters, Reaped, Stats};
 pub use lost::{TakenOver, take_over};
+use pages::Pages;
 
 /// Says whether a claim has a live monitor.
 pub type Watched<'a> = &'a (dyn Fn(Claim) -> bool + Send + Sync);
@@ -44,8 +47,6 @@ pub struct Candidate {
     decided: Decided,
 }
 
-const PAGE: usize = 200;
-
 /// One look at every running job of this instance. Off with `reaper.enabled`: then it looks at nothing.
 ///
 /// # Errors
@@ -56,56 +57,41 @@ pub async fn sweep(engine: &Engine, watched: Watched<'_>) -> Result<Swept, Engin
         return Ok(swept);
     }
     let _alone = engine.reaped.alone().await;
+    let mut running = BTreeSet::new();
     let mut pages = Pages::default();
     while let Some(page) = pages.next(engine).await? {
-        swept.trouble.extend(page.broken);
+        for (job, why) in page.broken {
+            swept.note(job.claim.job, contained(unread::end(engine, &job, &why)).await);
+        }
         for job in page.jobs {
-            let id = job.id;
-            // A job at which the reaper itself breaks must not keep it from the others.
-            let one = AssertUnwindSafe(Box::pin(heal(engine, &job, watched))).catch_unwind();
-            let why = match one.await {
-                Ok(Ok(reaped)) => {
-                    swept.reaped.extend(reaped);
-                    continue;
-                }
-                // The database's trouble says nothing about the job.
-                Ok(Err(e @ (EngineError::Store(StoreError::Broken { .. }) | EngineError::Broken(_)))) => {
-                    e.to_string()
-                }
-                Ok(Err(e)) => {
-                    swept.trouble.push(format!("job {id}: {e}"));
-                    continue;
-                }
-                Err(_) => "the reaper broke at it; the log says where".to_owned(),
-            };
-            match last_resort(engine, &job, &why).await {
-                Ok(Some(reaped)) => swept.reaped.push(reaped),
-                Ok(None) => swept.trouble.push(format!("job {id}: {why}")),
-                Err(e) => swept.trouble.push(format!("job {id}: {why}; {e}")),
-            }
+            running.insert(claim_of(&job));
+            swept.note(job.id, one(engine, &job, watched).await);
         }
     }
-    engine.reaped.note_sweep(engine.now(), swept.trouble.len());
+    engine
+        .reaped
+        .end_sweep(engine.now(), swept.trouble.len(), &running);
     Ok(swept)
 }
 
-/// A job that cannot be looked at, and runs for longer than any may, fails without its gates being asked: it would keep
-/// its slot for ever.
-async fn last_resort(engine: &Engine, job: &Job, why: &str) -> Result<Option<Reaped>, EngineError> {
-    let (running, most) = (
-        engine.now().since(since(job)),
-        engine.settings().reaper.max_running,
-    );
-    if running <= most {
-        return Ok(None);
+impl Swept {
+    fn note(&mut self, job: JobId, done: Result<Option<Reaped>, EngineError>) {
+        match done {
+            Ok(reaped) => self.reaped.extend(reaped),
+            Err(e) => self.trouble.push(format!("job {job}: {e}")),
+        }
     }
-    let why = format!(
-        "it ran for {} s, longer than reaper.max_running_s ({}), and cannot be looked at: {why}",
-        running.as_secs(),
-        most.as_secs()
-    );
-    without_stage(engine, claim_of(job), job, &why).await?;
-    Ok(Some(engine.reaped.note(job, action(Settlement::Fail))))
+}
+
+/// Heals one job. One at which the reaper itself breaks is left to what can be done about a job unseen.
+async fn one(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option<Reaped>, EngineError> {
+    match contained(heal(engine, job, watched)).await {
+        // The database's trouble says nothing about the job.
+        Err(e @ (EngineError::Store(StoreError::Broken { .. }) | EngineError::Broken(_))) => {
+            contained(unread::end(engine, &Bare::of(job), &e.to_string())).await
+        }
+        done => done,
+    }
 }
 
 async fn heal(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option<Reaped>, EngineError> {
@@ -140,8 +126,10 @@ pub async fn plan(engine: &Engine, watched: Watched<'_>) -> Result<Vec<PlannedRe
     let mut planned = Vec::new();
     let mut pages = Pages::default();
     while let Some(page) = pages.next(engine).await? {
+        let unread = page.broken.iter();
+        planned.extend(unread.map(|(job, why)| PlannedReap::unknown(job.claim.job, why)));
         for job in page.jobs {
-            match candidate(engine, &job, watched).await {
+            match contained(candidate(engine, &job, watched)).await {
                 Ok(Some(candidate)) => planned.push(candidate.view()),
                 Ok(None) => {}
                 Err(e) => planned.push(PlannedReap::unknown(job.id, &e)),
@@ -188,10 +176,13 @@ async fn look(
         (RunState::Lost(_) | RunState::Elsewhere(_), None) => Evidence::Gone,
     };
     let facts = Facts {
-        since: since(&job),
+        since: Bare::of(&job).since,
         dead_looks,
         monitored,
     };
+    if evidence == Evidence::Alive {
+        engine.reaped.note_alive(claim, engine.now());
+    }
     let verdict = verdict(facts, evidence, policy(engine), engine.now());
     let case = Case {
         claim,
@@ -202,10 +193,6 @@ async fn look(
         tree: Tree::Gone,
     };
     Ok(Some((case, verdict)))
-}
-
-fn since(job: &Job) -> Timestamp {
-    job.claimed_at.unwrap_or(job.available_at)
 }
 
 fn policy(engine: &Engine) -> Policy {
@@ -222,7 +209,7 @@ async fn evaluate(engine: &Engine, mut case: Case, tier: Tier) -> Result<Candida
     let cause = match tier {
         Tier::DeadProcess => Cause {
             why: "its process is gone and has recorded no exit".to_owned(),
-            stuck: Some(settings.interval * settings.dead_ticks.saturating_sub(1)),
+            stuck: Some(now.since(last_alive(engine, &case))),
         },
         Tier::ExitRecorded => {
             let waited = match (&case.state, case.run.as_ref().and_then(|r| r.exit.as_ref())) {
@@ -238,7 +225,7 @@ async fn evaluate(engine: &Engine, mut case: Case, tier: Tier) -> Result<Candida
             }
         }
         Tier::Backstop => {
-            let running = now.since(since(&case.job));
+            let running = now.since(Bare::of(&case.job).since);
             case.tree = Tree::EndFirst;
             Cause {
                 why: format!(
@@ -259,6 +246,13 @@ async fn evaluate(engine: &Engine, mut case: Case, tier: Tier) -> Result<Candida
     })
 }
 
+/// When a process that is gone was seen alive last; where nobody looked while it lived, when its run began.
+fn last_alive(engine: &Engine, case: &Case) -> Timestamp {
+    let seen = engine.reaped.alive_at(case.claim);
+    let began = || case.run.as_ref().map(|run| run.started_at);
+    seen.or_else(began).unwrap_or_else(|| Bare::of(&case.job).since)
+}
+
 /// Wins the row of a candidate, and only then acts. None: somebody else was first, and nothing was done.
 ///
 /// # Errors
@@ -271,8 +265,7 @@ pub async fn act(engine: &Engine, candidate: Candidate) -> Result<Option<Reaped>
         ..
     } = candidate;
     if let Err(e) = reaped::placed(engine, &case.job) {
-        without_stage(engine, case.claim, &case.job, &e.to_string()).await?;
-        return Ok(Some(engine.reaped.note(&case.job, action(Settlement::Fail))));
+        return unread::fail(engine, &Bare::of(&case.job), &e.to_string(), cause.stuck).await;
     }
     let Some(a) = reaped::take(engine, &case, |_| Ok(true)).await? else {
         return Ok(None);
@@ -284,7 +277,7 @@ pub async fn act(engine: &Engine, candidate: Candidate) -> Result<Option<Reaped>
     }
     let did = action(decided.settlement);
     match reaped::settle(engine, a, decided, &cause, &case.state).await {
-        Ok(()) => Ok(Some(engine.reaped.note(&case.job, did))),
+        Ok(()) => Ok(Some(engine.reaped.note(&Bare::of(&case.job), did))),
         Err(EngineError::Lost) => Ok(None),
         Err(e) => Err(e),
     }
@@ -294,8 +287,12 @@ pub async fn act(engine: &Engine, candidate: Candidate) -> Result<Option<Reaped>
 /// goes on.
 ///
 /// # Errors
-/// `Lost` when others keep taking it; the database's, git's, a process that does not die.
+/// `Lost` when others keep taking it; the database's, git's, a process that does not die; `Broken` where this panics too.
 pub async fn give_up(engine: &Engine, claim: Claim, why: &str) -> Result<(), EngineError> {
+    contained(settle_spent(engine, claim, why)).await
+}
+
+async fn settle_spent(engine: &Engine, claim: Claim, why: &str) -> Result<(), EngineError> {
     // What the monitor wrote when it died may be committed only now: then its row is not as it was read.
     for _ in 0..TAKES {
         let read = engine.store().read(move |tx| reaped::read(tx, claim)).await?;
@@ -342,41 +339,5 @@ impl Candidate {
             why: format!("{}; {}", self.cause.why, self.decided.detail),
             action: format!("{first}{}", action(self.decided.settlement)),
         }
-    }
-}
-
-/// Running jobs, page by page, past those that are not for this instance to judge.
-#[derive(Default)]
-struct Pages {
-    after: Option<JobId>,
-}
-
-struct Page {
-    jobs: Vec<Job>,
-    broken: Vec<String>,
-}
-
-impl Pages {
-    async fn next(&mut self, engine: &Engine) -> Result<Option<Page>, EngineError> {
-        let after = self.after;
-        let read = engine.store().read(move |tx| jobs::running(tx, after, PAGE));
-        let page = read.await?;
-        let ids = page.rows.iter().map(|job| job.id.0);
-        let Some(last) = ids.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
-            return Ok(None);
-        };
-        self.after = Some(JobId(last));
-        let (node, shared) = (&engine.settings().node, engine.store().is_shared());
-        // Whoever has not adopted a job yet does not judge it.
-        let own = |job: &Job| {
-            job.node.as_ref() == Some(node) && (!shared || job.instance.as_ref() == Some(engine.instance()))
-        };
-        let broken = page.broken.into_iter();
-        Ok(Some(Page {
-            jobs: page.rows.into_iter().filter(own).collect(),
-            broken: broken
-                .map(|(id, why)| format!("job {id} cannot be read: {why}"))
-                .collect(),
-        }))
     }
 }

@@ -1,9 +1,6 @@
 //! Takes merge leases back from holders that died, and at a person's wish. Never from a live holder within its time, and
 //! never without the row being as it was seen.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt as _;
 use serde_json::json;
 
 use crate::domain::delivery::Channel;
@@ -15,8 +12,9 @@ use crate::process::{self, Liveness};
 use crate::store::healing::NewHealing;
 use crate::store::leases::{self, Lease};
 use crate::store::outbox::{NewOutbox, OutboxKind};
-use crate::store::{Conn, StoreError, healing, instances, jobs, outbox, tasks};
+use crate::store::{Conn, StoreError, healing, instances, jobs, outbox, readable, tasks};
 
+use super::contain::contained;
 use super::transition::{self, WAITS_FOR_LEASE};
 use super::views::LeaseView;
 use super::{Engine, EngineError};
@@ -42,13 +40,7 @@ pub async fn sweep(engine: &Engine) -> Result<Reclaimed, EngineError> {
     }
     for lease in engine.store().read(leases::list).await? {
         let repo = lease.repo.clone();
-        // A lease at which the sweep itself breaks must not keep it from the others.
-        let one = AssertUnwindSafe(take_back(engine, lease)).catch_unwind();
-        let taken = one.await.unwrap_or_else(|_| {
-            let what = "the sweep broke at it; the log says where".to_owned();
-            Err(EngineError::Broken(what))
-        });
-        match taken {
+        match contained(take_back(engine, lease)).await {
             Ok(Some(line)) => done.leases.push(line),
             Ok(None) => {}
             Err(e) => done.trouble.push(format!("the lease of {repo}: {e}")),
@@ -85,14 +77,6 @@ async fn take_back(engine: &Engine, lease: Lease) -> Result<Option<String>, Engi
     Ok(line)
 }
 
-/// A row that cannot be read says nothing; the database's trouble stops the look.
-fn readable<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
-    match read {
-        Err(StoreError::Broken { .. }) => Ok(None),
-        read => read,
-    }
-}
-
 fn covered(engine: &Engine, lease: &Lease, task: Option<&Task>) -> bool {
     let merge = &engine.settings().merge;
     let by_repo = engine.projects().find(|p| p.config.repo == lease.repo);
@@ -110,7 +94,7 @@ fn holder(tx: &mut Conn, engine: &Engine, lease: &Lease, now: Timestamp) -> Resu
         return Ok(Holder::Alive);
     }
     let Some(boot) = readable(instances::by_id(tx, &lease.instance))? else {
-        return Ok(Holder::Unreadable);
+        return Ok(Holder::Unknown);
     };
     let silent = now.since(boot.heartbeat_at);
     let gone = |why: String| Ok(Holder::Gone(why));
@@ -218,7 +202,8 @@ pub async fn list(engine: &Engine) -> Result<Vec<LeaseView>, EngineError> {
                     (Holder::Alive, false) => "a live service",
                     (Holder::Alive, true) => "a live service, expired",
                     (Holder::Gone(_), _) => "a service that is gone",
-                    (Holder::Unreadable, _) => "nobody known",
+                    (Holder::Unknown, false) => "nobody known",
+                    (Holder::Unknown, true) => "nobody known, expired",
                 }
                 .to_owned(),
                 repo: lease.repo,

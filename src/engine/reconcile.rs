@@ -5,11 +5,8 @@ mod memory;
 mod perform;
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::FutureExt as _;
 
 use crate::domain::gate::GateState;
 use crate::domain::id::{FencingToken, Sha, TaskId};
@@ -21,8 +18,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::walk::{self, Onward, Standing};
 use crate::store::evidence::NewEvidence;
 use crate::store::tasks::{Candidates, Forgotten};
-use crate::store::{StoreError, evidence, outbox, runs, tasks};
+use crate::store::{StoreError, evidence, jobs, outbox, runs, tasks};
 
+use super::contain::contained;
 use super::instances::Duty;
 use super::look::{Question, look};
 use super::transition::{self, Abort, Asked, Setting};
@@ -67,21 +65,18 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
         limit: PAGE,
     };
     loop {
-        let (page, told) = sweep.page(which).await?;
+        let Page { page, told, ends } = sweep.page(which).await?;
         let Some(last) = page.last else { break };
         which.after = last;
         let broken = page.tasks.broken.into_iter();
         failed.extend(broken.map(|(id, why)| (TaskId(id), format!("task {id} cannot be read: {why}"))));
         for task in page.tasks.rows {
             let (id, name) = (task.id, task.work_item_id.clone());
-            let told = told.contains(&transition::alert_cause(&task));
-            // A task at which the sweep itself breaks must not keep it from the others.
-            let one = AssertUnwindSafe(Box::pin(sweep.one(task, told))).catch_unwind();
-            let done = one.await.unwrap_or_else(|_| {
-                let what = "the sweep broke at it; the log says where".to_owned();
-                Err(EngineError::Broken(what))
-            });
-            match done {
+            let known = Known {
+                told: told.contains(&transition::alert_cause(&task)),
+                idle_since: reconcile::idle_since(&task, ends.get(&id).copied()),
+            };
+            match contained(sweep.one(task, known)).await {
                 Ok(Some(line)) => swept.unblocked.push(line),
                 // Lost: somebody else moved it meanwhile.
                 Ok(None) | Err(EngineError::Lost) => {}
@@ -108,6 +103,22 @@ struct Sweep<'a> {
     now: Timestamp,
 }
 
+/// A page of candidates, the alerts that were given about them, and when their last jobs ended.
+struct Page {
+    page: Candidates,
+    told: Vec<String>,
+    ends: BTreeMap<TaskId, Timestamp>,
+}
+
+/// What the page says of a task.
+#[derive(Clone, Copy)]
+struct Known {
+    /// People were told that it waits.
+    told: bool,
+    /// Nobody has worked for it since.
+    idle_since: Timestamp,
+}
+
 /// What heals a task, and what was learned on the way.
 struct Cure {
     heal: Heal,
@@ -128,8 +139,7 @@ impl Cure {
 }
 
 impl Sweep<'_> {
-    /// A page of candidates, and the alerts that were given about them.
-    async fn page(&self, which: Forgotten) -> Result<(Candidates, Vec<String>), EngineError> {
+    async fn page(&self, which: Forgotten) -> Result<Page, EngineError> {
         let read = self.engine.store().read(move |tx| {
             let page = tasks::reconcile_candidates(tx, which)?;
             let waiting = page.tasks.rows.iter();
@@ -139,13 +149,18 @@ impl Sweep<'_> {
                 true => Vec::new(),
                 false => outbox::known(tx, &causes)?,
             };
-            Ok::<_, StoreError>((page, told))
+            let ids: Vec<_> = page.tasks.rows.iter().map(|task| task.id).collect();
+            let ends = match ids.is_empty() {
+                true => BTreeMap::new(),
+                false => jobs::last_ends(tx, &ids)?,
+            };
+            Ok::<_, StoreError>(Page { page, told, ends })
         });
         Ok(read.await?)
     }
 
     /// Heals one task if it needs it; answers the line for the log.
-    async fn one(&self, task: Task, told: bool) -> Result<Option<String>, EngineError> {
+    async fn one(&self, task: Task, known: Known) -> Result<Option<String>, EngineError> {
         let project = self.engine.project(task.project_id)?;
         let Some(stage) = project.config.pipeline.stage(&task.stage) else {
             let what = format!(
@@ -160,10 +175,10 @@ impl Sweep<'_> {
             skip_parked: settings.skip_blocked_enabled,
             now: self.now,
         };
-        match reconcile::sight(&task, stage, &policy) {
+        match reconcile::sight(&task, stage, known.idle_since, &policy) {
             Sight::Fine => Ok(None),
-            Sight::WaitsForPerson if told => Ok(None),
-            Sight::WaitsForPerson => self.alert(&project, task).await.map(|()| None),
+            Sight::WaitsForPerson if known.told => Ok(None),
+            Sight::WaitsForPerson => self.alert(&project, task, known.idle_since).await.map(|()| None),
             Sight::Forgotten => {
                 let cure = self.cure(&project, &task, stage).await?;
                 match cure.heal {
@@ -175,9 +190,14 @@ impl Sweep<'_> {
     }
 
     /// Says once for a visit that a person has kept the task waiting.
-    async fn alert(&self, project: &Arc<ProjectHandle>, task: Task) -> Result<(), EngineError> {
+    async fn alert(
+        &self,
+        project: &Arc<ProjectHandle>,
+        task: Task,
+        idle_since: Timestamp,
+    ) -> Result<(), EngineError> {
         let s = Setting::new(self.engine, project, self.now);
-        if s.now.since(task.stage_entered_at) < s.gate_alert {
+        if s.now.since(idle_since) < s.gate_alert {
             return Ok(());
         }
         let (duty, token) = (Duty::of(self.engine), self.token);

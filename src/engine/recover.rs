@@ -1,13 +1,13 @@
 //! What a boot left behind: jobs that ran when it ended, and runs and checks that were never cleaned up.
 //! Adopts, never restarts: what the shims went on with is watched on.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use crate::domain::id::{JobId, NodeName};
-use crate::domain::job::{Claim, Job, JobStatus};
+use crate::domain::id::JobId;
+use crate::domain::job::{Claim, Job};
 use crate::store::{StoreError, jobs, runs};
 
+use super::contain::contained;
 use super::run::abandon;
 use super::{Engine, EngineError, check, rescue, spare};
 
@@ -38,28 +38,29 @@ const PAGE: usize = 200;
 pub async fn running(engine: &Engine) -> Result<Found, EngineError> {
     let mut found = Found::default();
     let mut after: Option<JobId> = None;
+    // Alone on its database, a service has every job, whatever its node was called before.
+    let alone = !engine.store().is_shared();
+    let (node, instance) = (engine.settings().node.clone(), engine.instance().clone());
     loop {
         let page = engine
             .store()
             .read(move |tx| jobs::running(tx, after, PAGE))
             .await?;
+        let ids = page.rows.iter().map(|job| job.id.0);
+        let Some(last) = ids.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
+            break;
+        };
+        after = Some(JobId(last));
         found.broken.extend(page.broken);
-        let Some(last) = page.rows.last() else { break };
-        after = Some(last.id);
-        let (node, alone) = (&engine.settings().node, !engine.store().is_shared());
-        // Alone on its database, a service has every job, whatever its node was called before.
-        let own = |job: &Job| alone || job.node.as_ref() == Some(node);
+        let own =
+            |job: &Job| alone || job.node.as_ref() == Some(&node) || job.instance.as_ref() == Some(&instance);
         found.jobs.extend(page.rows.into_iter().filter(own));
     }
-    let other = |j: &Job| j.instance.as_ref() != Some(engine.instance());
+    let other = |j: &Job| j.instance.as_ref() != Some(&instance) || (alone && j.node.as_ref() != Some(&node));
     if found.jobs.iter().any(other) {
-        let nodes: BTreeSet<NodeName> = found.jobs.iter().filter_map(|j| j.node.clone()).collect();
-        let instance = engine.instance().clone();
-        let adopted = engine.store().write(move |tx| {
-            for node in &nodes {
-                jobs::adopt(tx, node, &instance)?;
-            }
-            Ok::<_, StoreError>(())
+        let adopted = engine.store().write(move |tx| match alone {
+            true => jobs::adopt_all(tx, &node, &instance),
+            false => jobs::adopt(tx, &node, &instance),
         });
         adopted.await?;
     }
@@ -78,7 +79,7 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
         swept.trouble.push(format!("run {id} cannot be read: {why}"));
     }
     for claim in over {
-        match abandon(engine, claim).await {
+        match contained(abandon(engine, claim)).await {
             Ok(()) => swept.runs += 1,
             Err(e) => {
                 let what = format!("run of job {} (claim {}): {e}", claim.job, claim.epoch);
@@ -104,12 +105,12 @@ async fn left_over(engine: &Engine) -> Result<(Vec<Claim>, Broken), EngineError>
         let mut over = Vec::new();
         // What another machine has left is in its own folders.
         for run in open.rows.into_iter().filter(|run| alone || run.node == node) {
-            let job = jobs::by_id(tx, run.job_id)?;
-            if job.is_none_or(|j| j.status != JobStatus::Running || j.claim_epoch != run.claim_epoch) {
-                over.push(Claim {
-                    job: run.job_id,
-                    epoch: run.claim_epoch,
-                });
+            let claim = Claim {
+                job: run.job_id,
+                epoch: run.claim_epoch,
+            };
+            if !jobs::holds(tx, claim)? {
+                over.push(claim);
             }
         }
         Ok::<_, StoreError>((over, open.broken))

@@ -1,20 +1,26 @@
 //! What people and machines are shown: the shapes behind `/api/v1` and `--json`. Never decides anything.
 
+mod batch;
+mod budget;
 mod healing;
 mod instance;
 mod lease;
 mod notice;
 mod prune;
 mod reap;
+mod repair;
 mod rescue;
 pub mod shapes;
 
+pub use batch::{BatchChange, BatchDetail, BatchMember, SubmitBatch, Unchanged};
+pub use budget::{BudgetView, SpentView};
 pub use healing::HealingView;
 pub use instance::InstanceView;
 pub use lease::LeaseView;
 pub use notice::NoticeView;
 pub use prune::{PruneCommand, PruneReport};
 pub use reap::{PlannedReap, ReapPlan, ReapReport, ReapedView};
+pub use repair::{BreakerView, IncidentView, MatchView, NodeView, RulesView, StrategyStats};
 pub use rescue::{KeptDetail, KeptView, RescueView, RescueWork};
 
 use serde::{Deserialize, Serialize};

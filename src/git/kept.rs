@@ -100,7 +100,7 @@ impl Repository {
         let placed = made.and_then(|_| {
             let synced = fs::File::open(&aside).and_then(|file| file.sync_all());
             synced
-                .and_then(|()| fs::rename(&aside, to))
+                .and_then(|()| deed!("place a copy of kept work", fs::rename(&aside, to)))
                 .map_err(GitError::io(format!("writing {}", to.display())))
         });
         drop(fs::remove_file(&aside));

@@ -58,6 +58,10 @@ impl Repository {
                 (FastForward::AlreadyMerged(main), Some(reason)) => {
                     FastForward::MergedWithoutCopy { main, reason }
                 }
+                (FastForward::AlreadyMerged(main), None) if self.is_left_behind(&place, expected_old)? => {
+                    let reason = "its files are as they were before".to_owned();
+                    FastForward::MergedWithoutCopy { main, reason }
+                }
                 (outcome, _) => outcome,
             });
         }
@@ -103,6 +107,14 @@ impl Repository {
         }
     }
 
+    /// Whoever moved main from `old` may have died before it could tell that the copy did not follow.
+    fn is_left_behind(&self, place: &Place, old: &Sha) -> Result<bool, GitError> {
+        match place {
+            Place::Copy(copy) => copy.shows(old),
+            Place::Nowhere | Place::Occupied { .. } => Ok(false),
+        }
+    }
+
     fn move_main(
         &self,
         candidate: &Sha,
@@ -124,14 +136,6 @@ impl Repository {
         } else {
             FastForward::Refused { why }
         })
-    }
-
-    /// True when main at origin contains the candidate, now.
-    pub fn is_merged(&self, candidate: &Sha) -> Result<bool, GitError> {
-        let Some(main) = self.remote_head(self.main())? else {
-            return Ok(false);
-        };
-        self.contains(&main, candidate)
     }
 
     /// The outcomes that need no push; none when main is at the expected head without the candidate.

@@ -5,6 +5,7 @@
 //! Branch truth lives at *origin*, the project's repository. Orch keeps a bare clone of it; agents work in
 //! worktrees of that clone with a detached HEAD. Needs git 2.39 or newer.
 
+mod child;
 mod code_tree;
 mod command;
 mod commit;

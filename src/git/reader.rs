@@ -7,7 +7,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::command::{Git, READING, kill_group, spawn_error};
+use super::child::kill_group;
+use super::command::{Git, READING, spawn_error};
 use super::error::GitError;
 use super::repository::Repository;
 use super::spent::Waiting;

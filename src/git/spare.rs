@@ -92,7 +92,8 @@ impl Repository {
             &aside,
             format!("{}\n", fs::canonicalize(path)?.join(".git").display()),
         )?;
-        fs::rename(aside, spare.admin.join("gitdir"))?;
+        let gitdir = spare.admin.join("gitdir");
+        deed!("tell git of a taken worktree", fs::rename(aside, gitdir))?;
         Ok(true)
     }
 }

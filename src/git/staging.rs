@@ -247,7 +247,7 @@ struct Aside {
 impl Aside {
     fn take(&mut self, dot_git: &Path) -> bool {
         let shelter = self.admin.join(format!("nested-{}", unique()));
-        let taken = fs::rename(dot_git, &shelter).is_ok();
+        let taken = deed!("shelter a nested repository", fs::rename(dot_git, &shelter)).is_ok();
         if taken {
             self.moved.push((shelter, dot_git.to_owned()));
         }
@@ -258,7 +258,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         for (shelter, home) in self.moved.drain(..).rev() {
-            drop(fs::rename(shelter, home));
+            drop(deed!("put a nested repository back", fs::rename(shelter, home)));
         }
     }
 }

@@ -147,6 +147,16 @@ impl Copy {
             .map(drop)
     }
 
+    /// Whether its index is that of `old`, and not that of its own head.
+    pub(super) fn shows(&self, old: &Sha) -> Result<bool, GitError> {
+        let is = |commit: &str| {
+            let git = Git::new("diff-index").worktree(&self.path, &self.admin);
+            let git = git.timeout(WORKING).args(["--cached", "--quiet", commit, "--"]);
+            Ok::<_, GitError>(git.run()?.code == Some(0))
+        };
+        Ok(is(old.as_str())? && !is("HEAD")?)
+    }
+
     /// What the dead holder's git had finished writing, after it or while we waited for its lock.
     fn place_finished(&self, new: &Sha) -> Result<bool, GitError> {
         if !self.aside().exists() {
@@ -173,7 +183,8 @@ impl Copy {
     }
 
     fn place(&self) -> Result<(), GitError> {
-        let placed = fs::rename(self.aside(), self.admin.join("index"));
+        let index = self.admin.join("index");
+        let placed = deed!("take a working copy along", fs::rename(self.aside(), index));
         placed.map_err(GitError::io(format!(
             "placing the index of {}",
             self.path.display()

@@ -30,7 +30,7 @@ impl Repository {
         sweep_interrupted(parent, &prefix);
         let aside = parent.join(prefix + &unique());
         let done = self.clone_into(&aside).and_then(|()| {
-            match fs::rename(&aside, self.bare()) {
+            match deed!("place a clone", fs::rename(&aside, self.bare())) {
                 // Somebody else was faster; theirs is as good.
                 Err(_) if self.bare().join("HEAD").exists() => Ok(()),
                 result => result.map_err(GitError::io(format!("placing {}", self.bare().display()))),

@@ -223,7 +223,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, GitError> {
 /// Removes a folder even when it holds folders without write permission, as module caches do.
 fn remove_tree(path: &Path) -> io::Result<()> {
     let attempt = |path: &Path| match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(meta) if meta.is_dir() => deed!("remove a worktree", fs::remove_dir_all(path)),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };

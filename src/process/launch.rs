@@ -30,11 +30,11 @@ pub fn launch(run_dir: &Path, orch_exe: &Path, spec: &LaunchSpec) -> Result<Laun
         .map_err(failed("create", run_dir))?;
     let run_dir = run_dir.canonicalize().map_err(failed("find", run_dir))?;
 
-    let lock = open_lock(&run_dir)?;
-    match lock.try_lock() {
-        Ok(()) if !was_launched(&run_dir) && !run_dir.join(FORBIDDEN).exists() => {}
-        Ok(()) | Err(TryLockError::WouldBlock) => return Err(ProcessError::AlreadyLaunched { run_dir }),
-        Err(TryLockError::Error(source)) => return Err(failed("lock", &run_dir.join(LOCK))(source)),
+    let Some(held) = HeldLock::take(&run_dir)? else {
+        return Err(ProcessError::AlreadyLaunched { run_dir });
+    };
+    if was_launched(&run_dir) || run_dir.join(FORBIDDEN).exists() {
+        return Err(ProcessError::AlreadyLaunched { run_dir });
     }
 
     files::write_json(&run_dir.join(LAUNCH), spec)?;
@@ -48,13 +48,14 @@ pub fn launch(run_dir: &Path, orch_exe: &Path, spec: &LaunchSpec) -> Result<Laun
     shim.arg("shim")
         .arg(&run_dir)
         .env_clear()
-        .stdin(lock)
+        .stdin(held.handed_on(&run_dir)?)
         .stdout(Stdio::null())
         .stderr(errors);
     let shim = deed!("start a shim", shim.spawn()).map_err(|source| ProcessError::Shim {
         exe: orch_exe.to_owned(),
         source,
     })?;
+    held.keep();
     // Not collected yet, so the pid is still its own even if it has ended already.
     let identity = identity_of(shim.id().cast_signed())?;
     Ok(LaunchedShim { identity })
@@ -81,35 +82,71 @@ pub fn forbid(run_dir: &Path) -> Result<Forbidden, ProcessError> {
             .create(run_dir)
             .map_err(failed("create", run_dir))?;
     }
-    let lock = open_lock(run_dir)?;
-    match lock.try_lock() {
-        Ok(()) if !was_launched(run_dir) => {
+    let held = HeldLock::take(run_dir)?;
+    match (held, was_launched(run_dir)) {
+        (Some(_held), false) => {
             let path = run_dir.join(FORBIDDEN);
             files::private().open(&path).map_err(failed("create", &path))?;
             Ok(Forbidden::Yes)
         }
-        Ok(()) => Ok(Forbidden::Launched),
-        Err(TryLockError::WouldBlock) if was_launched(run_dir) => Ok(Forbidden::Launched),
-        Err(TryLockError::WouldBlock) => Ok(Forbidden::Starting),
-        Err(TryLockError::Error(source)) => Err(failed("lock", &run_dir.join(LOCK))(source)),
+        (Some(_) | None, true) => Ok(Forbidden::Launched),
+        (None, false) => Ok(Forbidden::Starting),
     }
 }
 
-fn open_lock(run_dir: &Path) -> Result<File, ProcessError> {
-    let path = run_dir.join(LOCK);
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed("open", &path))
+/// The lock of a run directory, held by this process.
+///
+/// Given back by name, not by closing: a child that another thread is starting has a copy of every open file until it
+/// has become its program, and a lock lasts as long as its last copy.
+struct HeldLock {
+    file: File,
+    kept: bool,
+}
+
+impl HeldLock {
+    /// None if somebody else holds it.
+    fn take(run_dir: &Path) -> Result<Option<Self>, ProcessError> {
+        let path = run_dir.join(LOCK);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file, kept: false })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+        }
+    }
+
+    /// What a shim inherits: the same lock, not a second one.
+    fn handed_on(&self, run_dir: &Path) -> Result<File, ProcessError> {
+        self.file
+            .try_clone()
+            .map_err(failed("hand on", &run_dir.join(LOCK)))
+    }
+
+    /// A shim has it now.
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Closing follows, and gives it back a moment later where this fails.
+            drop(self.file.unlock());
+        }
+    }
 }
 
 /// Nobody holds the lock: no shim lives there, and none is starting.
 pub(super) fn is_deserted(run_dir: &Path) -> bool {
-    open_lock(run_dir).is_ok_and(|lock| lock.try_lock().is_ok())
+    matches!(HeldLock::take(run_dir), Ok(Some(_)))
 }
 
 /// A shim has got as far as starting its program, or as recording that it could not.

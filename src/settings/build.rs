@@ -12,7 +12,7 @@ use super::sections::{
     PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 use super::values::Values;
-use super::{Described, Settings, absolute, upkeep};
+use super::{Described, Settings, absolute, budget, failures, upkeep};
 use crate::domain::id::{NodeName, StageName};
 use crate::domain::pipeline::Role;
 
@@ -88,6 +88,9 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
             auto_rollback: v.switch("post_deploy.auto_rollback"),
             base_url: v.text("post_deploy.base_url"),
         },
+        repair: failures::repair(v, cwd),
+        retry: failures::retry(v),
+        budget: budget::budget(v, cwd),
         host: upkeep::host(v),
         retention: upkeep::pruning(v),
         supervisor: Supervisor {
@@ -260,7 +263,8 @@ fn check_silence(v: &Values, agent: &Agent, instance: &Instance) {
     }
 }
 
-/// A live agent within its timeout must never be old enough to be reaped.
+/// A live agent within its timeout must never be old enough to be reaped, nor the check of its work that follows in the
+/// same job.
 fn check_times(v: &Values, agent: &Agent, reaper: &Reaper) {
     let cap = agent.timeout_cap;
     if agent.timeout > cap {
@@ -276,16 +280,17 @@ fn check_times(v: &Values, agent: &Agent, reaper: &Reaper) {
         );
         v.refuse_together(&["agent.timeout_overrides_json", "agent.timeout_cap_s"], why);
     }
-    let longest: Duration = cap + agent.kill_grace + reaper.finalize_grace;
+    let longest = cap + agent.kill_grace + agent.check_timeout + agent.kill_grace + reaper.finalize_grace;
     if longest >= reaper.max_running {
         let why = format!(
-            "a run within its timeout could be reaped; raise reaper.max_running_s above {}, the sum of the others",
+            "a run within its timeouts could be reaped; raise reaper.max_running_s above {}, the sum of the others (the grace twice)",
             longest.as_secs()
         );
         v.refuse_together(
             &[
                 "reaper.max_running_s",
                 "agent.timeout_cap_s",
+                "agent.check_timeout_s",
                 "agent.kill_grace_s",
                 "reaper.finalize_grace_s",
             ],

@@ -7,6 +7,7 @@ use config::ValueKind;
 use super::document::cap;
 use super::keys::Kind;
 use super::secret::{MASK, mask_url};
+use crate::domain::usage::PicoUsd;
 
 /// A usable value.
 #[derive(Clone)]
@@ -49,6 +50,13 @@ pub(super) fn check(kind: Kind, value: &ValueKind) -> Result<Checked, String> {
                 .map(Checked::Text)
                 .ok_or_else(|| "give a text or a number".to_owned()),
         },
+        Kind::Usd => match value {
+            ValueKind::I64(n) => Some(n.to_string()),
+            _ => text(value),
+        }
+        .filter(|t| PicoUsd::from_decimal(t).is_some())
+        .map(Checked::Text)
+        .ok_or_else(|| "give USD as a decimal number in quotes, such as \"2.50\"".to_owned()),
         Kind::Url => text(value)
             .and_then(url)
             .ok_or_else(|| "give an http:// or https:// address, without user and password".to_owned()),
@@ -125,6 +133,7 @@ pub(super) fn show_text(kind: Kind, text: &str) -> String {
         | Kind::Path
         | Kind::List
         | Kind::Json
+        | Kind::Usd
         | Kind::OneOf(_)
         | Kind::Address => format!("{text:?}"),
     }

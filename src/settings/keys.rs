@@ -35,6 +35,8 @@ pub enum Kind {
     List,
     /// A JSON object in a text. A broken one is ignored with a warning.
     Json,
+    /// USD as a decimal number in a text, or a whole number.
+    Usd,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// IP address and port.
@@ -127,6 +129,21 @@ pub const KEYS: &[Key] = &[
     key("deploy.require_manual_approve", Kind::Switch),
     key("post_deploy.auto_rollback", Kind::Switch),
     key("post_deploy.base_url", Kind::Url),
+    key("repair.enabled", Kind::Switch),
+    key("repair.rules_file", Kind::Path),
+    key("repair.reload_s", Kind::Seconds(1)),
+    key("repair.node_off_s", Kind::Seconds(1)),
+    key("repair.node_cool_s", Kind::Seconds(1)),
+    key("repair.cooldown_s", Kind::Seconds(0)),
+    key("retry.enabled", Kind::Switch),
+    key("retry.scope_limit", COUNT_OR_NONE),
+    key("retry.task_limit", COUNT_OR_NONE),
+    key("breaker.failures", COUNT),
+    key("breaker.half_open_s", Kind::Seconds(1)),
+    key("budget.task_usd", Kind::Usd),
+    key("budget.project_day_usd", Kind::Usd),
+    key("budget.reserve_usd", Kind::Usd),
+    key("budget.prices_file", Kind::Path),
     key("host.watch_enabled", Kind::Switch),
     key("host.interval_s", Kind::Seconds(1)),
     key("host.disk_alert_percent", PERCENT),

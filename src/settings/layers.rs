@@ -230,9 +230,13 @@ fn may_be_empty(kind: Kind) -> bool {
         | Kind::Url
         | Kind::DatabaseUrl
         | Kind::List => true,
-        Kind::Switch | Kind::Whole(..) | Kind::Seconds(_) | Kind::Json | Kind::OneOf(_) | Kind::Address => {
-            false
-        }
+        Kind::Switch
+        | Kind::Whole(..)
+        | Kind::Seconds(_)
+        | Kind::Json
+        | Kind::Usd
+        | Kind::OneOf(_)
+        | Kind::Address => false,
     }
 }
 
@@ -257,6 +261,7 @@ fn from_text(kind: Kind, text: &str) -> ValueKind {
         | Kind::Url
         | Kind::DatabaseUrl
         | Kind::Json
+        | Kind::Usd
         | Kind::OneOf(_)
         | Kind::Address => as_text(),
     }

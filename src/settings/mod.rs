@@ -1,10 +1,12 @@
 //! Settings: layered, typed, validated once. Everything above reads fields and never validates again.
 //! Never reads the process's environment or a clock: the caller hands in what there is.
 
+mod budget;
 mod build;
 mod check;
 pub mod data_dir;
 mod document;
+mod failures;
 mod keys;
 mod layers;
 mod problem;
@@ -17,6 +19,8 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+pub use budget::Budget;
+pub use failures::Repair;
 pub use keys::{DEFAULT_TOML, KEYS, Key, Kind};
 pub use problem::{Problem, SettingsError, Warning};
 pub use project::Project;
@@ -28,6 +32,7 @@ pub use sections::{
 pub use upkeep::{Host, Pruning};
 
 use crate::domain::id::NodeName;
+use crate::domain::retry::Limits;
 use layers::{Findings, Layer};
 use values::Values;
 
@@ -93,6 +98,12 @@ pub struct Settings {
     pub deploy: Deploy,
     /// `post_deploy.*`
     pub post_deploy: PostDeploy,
+    /// `repair.*`
+    pub repair: Repair,
+    /// `retry.*` and `breaker.*`
+    pub retry: Limits,
+    /// `budget.*`
+    pub budget: Budget,
     /// `host.*`
     pub host: Host,
     /// `retention.*`
@@ -144,6 +155,15 @@ impl Settings {
     /// Every key with its effective value and source, in the order of the table.
     pub fn describe(&self) -> Vec<Described> {
         self.described.clone()
+    }
+
+    /// A text from outside without the secrets that are set.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let known = self.secrets().into_iter().map(Secret::expose);
+        // A short one would hide half of every text.
+        known
+            .filter(|secret| secret.len() >= 6)
+            .fold(text.to_owned(), |text, secret| text.replace(secret, secret::MASK))
     }
 
     /// Every secret that is set, for masking texts that come from outside.

@@ -135,6 +135,8 @@ pub(super) enum Serial {
     Migration = 0x0063_0004,
     /// Looking which paths are being changed, then claiming a job that changes some.
     Paths = 0x0063_0005,
+    /// Changing a circuit breaker, or letting a trial through it.
+    Breaker = 0x0063_0006,
 }
 
 /// Takes the lock until the transaction ends. A statement of its own, because a query of plain text is prepared anew

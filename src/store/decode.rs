@@ -92,6 +92,14 @@ pub(super) fn maybe<R: Row>(row: Option<R>) -> Result<Option<R::Domain>, StoreEr
     row.map(Row::decode).transpose()
 }
 
+/// A row that cannot be read says nothing, and is as good as none; the database's trouble stays what it is.
+pub fn readable<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Broken { .. }) => Ok(None),
+        read => read,
+    }
+}
+
 /// Reads the row that a guarded write returned, if it won.
 pub(super) fn guarded<R: Row>(row: Option<R>) -> Result<Guarded<R::Domain>, StoreError> {
     Ok(Guarded::from_option(maybe(row)?))

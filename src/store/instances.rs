@@ -98,24 +98,23 @@ pub fn unstopped(conn: &mut Conn) -> Result<Vec<Instance>, StoreError> {
     rows.into_iter().map(decode).collect()
 }
 
-/// Whether an instance was not heard since `before`. If so it is not heard until this transaction ends either.
+/// When an instance was heard last, if it is known. It is not heard again until this transaction ends.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn is_silent(conn: &mut Conn, id: &InstanceId, before: Timestamp) -> Result<bool, StoreError> {
+pub fn heard(conn: &mut Conn, id: &InstanceId) -> Result<Option<Timestamp>, StoreError> {
     macro_rules! query {
         () => {
             instances::table
                 .find(id.as_str())
-                .filter(instances::heartbeat_at.lt(before.0))
-                .select(instances::id)
+                .select(instances::heartbeat_at)
         };
     }
-    let found: Option<String> = match conn {
+    let found: Option<i64> = match conn {
         Conn::Sqlite(c) => query!().first(c).optional()?,
         Conn::Pg(c) => query!().for_update().first(c).optional()?,
     };
-    Ok(found.is_some())
+    Ok(found.map(Timestamp))
 }
 
 /// Says that an instance has stopped.

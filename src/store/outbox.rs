@@ -14,7 +14,7 @@ use crate::schema::outbox;
 
 mod people;
 
-pub use people::{given_up, resend, waiting};
+pub use people::{Written, given_up, resend, waiting};
 
 mod alias {
     use crate::schema::outbox;
@@ -248,19 +248,6 @@ pub fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
         .select(min(outbox::available_at))
         .first(c))?;
     Ok(at.map(Timestamp))
-}
-
-/// How many notices of a kind about a task are not delivered yet.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn undelivered(conn: &mut Conn, task: TaskId, kind: OutboxKind) -> Result<i64, StoreError> {
-    Ok(on!(conn, c => outbox::table
-        .filter(Pending)
-        .filter(outbox::task_id.eq(task.0))
-        .filter(outbox::kind.eq(kind.as_str()))
-        .count()
-        .get_result(c))?)
 }
 
 /// Records that a pending notice was delivered.

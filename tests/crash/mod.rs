@@ -5,27 +5,30 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod declared;
+mod gone;
+mod losses;
 mod play;
+mod rows;
 mod scene;
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use play::{PLAYS, Play};
 use scene::{Database, End, Scene};
 
-/// How many points each database dies at in an everyday run; `all` is every one.
+/// How many points each database dies at in an everyday run; `all` is every one, any other word those with it in them.
 const POINTS: &str = "ORCH_TEST_CRASH_POINTS";
 const EVERYDAY: usize = 6;
 /// Walks at the same time: they wait for processes most of the time.
 const SIDE_BY_SIDE: usize = 3;
 
-/// A point of a play that no earlier play has.
+/// A point, and the plays that came to it, the first one first. Some come to it by chance: a sweep that is faster than
+/// who would have tidied up.
 struct Death {
-    play: Play,
+    plays: Vec<Play>,
     point: String,
 }
 
@@ -37,22 +40,50 @@ struct Undisturbed {
     ends: Vec<(Play, End)>,
 }
 
-fn undisturbed(database: Database) -> Option<Undisturbed> {
-    let (mut seen, mut points, mut ends) = (BTreeSet::new(), Vec::new(), Vec::new());
-    for play in PLAYS {
-        let (reached, end) = Scene::new(database, play)?.traced();
-        let new = reached.into_iter().filter(|p| seen.insert(p.clone()));
-        points.extend(new.map(|point| Death { play, point }));
+/// Played once for all tests of this program, all plays at the same time. None without a server.
+fn undisturbed(database: Database) -> Option<&'static Undisturbed> {
+    static SQLITE: OnceLock<Option<Undisturbed>> = OnceLock::new();
+    static POSTGRES: OnceLock<Option<Undisturbed>> = OnceLock::new();
+    let played = match database {
+        Database::Sqlite => &SQLITE,
+        Database::Postgres => &POSTGRES,
+    };
+    played.get_or_init(|| play_all(database)).as_ref()
+}
+
+fn play_all(database: Database) -> Option<Undisturbed> {
+    let scenes: Option<Vec<_>> = PLAYS.iter().map(|play| Scene::new(database, *play)).collect();
+    let traced: Vec<_> = std::thread::scope(|scope| {
+        let played: Vec<_> = scenes?
+            .into_iter()
+            .map(|scene| scope.spawn(|| scene.traced()))
+            .collect();
+        Some(played.into_iter().map(|play| play.join().unwrap()).collect())
+    })?;
+    let (mut points, mut ends): (Vec<Death>, _) = (Vec::new(), Vec::new());
+    for (play, (reached, end)) in PLAYS.into_iter().zip(traced) {
+        for point in reached {
+            match points.iter_mut().find(|death| death.point == point) {
+                Some(death) if death.plays.contains(&play) => {}
+                Some(death) => death.plays.push(play),
+                None => points.push(Death {
+                    plays: vec![play],
+                    point,
+                }),
+            }
+        }
         ends.push((play, end));
     }
     Some(Undisturbed { points, ends })
 }
 
-/// Of these points, those that are to be died at now: all, or some from everywhere in the walk.
+/// Of these points, those that are to be died at now: all, those of a name, or some from everywhere in the walk.
 fn chosen(points: &[Death]) -> Vec<&Death> {
-    let wanted = match std::env::var(POINTS).ok().as_deref() {
-        Some("all") => return points.iter().collect(),
-        Some(number) => number.parse().unwrap(),
+    let asked = std::env::var(POINTS).ok();
+    let wanted = match asked.as_deref().map(|asked| (asked, asked.parse())) {
+        Some(("all", _)) => return points.iter().collect(),
+        Some((word, Err(_))) => return points.iter().filter(|d| d.point.contains(word)).collect(),
+        Some((_, Ok(number))) => number,
         None => EVERYDAY,
     };
     let nth = |n: usize| &points[(2 * n + 1) * points.len() / (2 * wanted)];
@@ -63,7 +94,7 @@ fn dies_everywhere(database: Database) {
     let Some(Undisturbed { points, ends }) = undisturbed(database) else {
         return;
     };
-    let todo = chosen(&points);
+    let todo = chosen(points);
     say(&format!(
         "{database:?}: {} points, {} of them died at now",
         points.len(),
@@ -72,15 +103,23 @@ fn dies_everywhere(database: Database) {
     let (next, done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
     let began = Instant::now();
     let work = || {
-        while let Some(Death { play, point }) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (_, expected) = ends.iter().find(|(of, _)| of == play).unwrap();
-            let died = std::panic::catch_unwind(|| Scene::new(database, *play).unwrap().dies_at(point));
+        while let Some(Death { plays, point }) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let died = std::panic::catch_unwind(|| {
+                let mut given = plays
+                    .iter()
+                    .map(|play| (*play, Scene::new(database, *play).unwrap().dies_at(point)));
+                given.find_map(|(play, end)| Some((play, end?)))
+            });
             let wrong = match died {
-                Ok(end) => expected.differs_from(&end),
+                Ok(Some((play, end))) => {
+                    let (_, expected) = ends.iter().find(|(of, _)| *of == play).unwrap();
+                    expected.differs_from(&end)
+                }
+                Ok(None) => Some("no play came there again".to_owned()),
                 Err(panic) => Some(words(&*panic)),
             };
             if let Some(why) = wrong {
-                failed.lock().unwrap().push(format!("{play:?}, {point}: {why}"));
+                failed.lock().unwrap().push(format!("{plays:?}, {point}: {why}"));
             }
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, todo.len(), point);
         }

@@ -1,34 +1,43 @@
 //! What happens in a walk, and what people do in it. Whatever a person does may be done again: the answer to it may have
 //! been lost.
 
+use std::collections::BTreeSet;
 use std::io;
 
-use orch::engine::views::{JobView, TaskDetail, TaskView};
+use orch::engine::views::{JobView, QueueView, TaskDetail, TaskView};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Api, Repo, TestService};
+use super::scene::Room;
+use super::{gone, losses};
+use crate::support::{Agent, Api, TestService};
 
 /// One course of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Play {
     /// An agent that fails, a verdict that sends back, a main that moved, two gestures.
     Walk,
-    /// A question, a job that a person cancels and queues again while the queue is paused, work that is restored, a
-    /// message that is refused and sent again.
+    /// A batch of one, a question, a job that a person cancels and queues again while the queue is paused, work that
+    /// is restored, a message that is refused and sent again.
     Hands,
+    /// Much is lost, and found again: see `losses.rs`.
+    Losses,
+    /// A project's file goes away and comes back; the service is started anew for each.
+    Gone,
     /// The walk again, in the life after the service died here.
     After(&'static str),
 }
 
 /// All of them.
-pub const PLAYS: [Play; 4] = [
+pub const PLAYS: [Play; 6] = [
     Play::Walk,
     Play::Hands,
+    Play::Losses,
+    Play::Gone,
     Play::After("deed start a shim:after"),
     Play::After("git rebase:before"),
 ];
 
-pub const STAGES: &str = r#"
+const STAGES: &str = r#"
 [[stage]]
 name = "development"
 role = "developer"
@@ -80,6 +89,15 @@ impl Play {
             Self::Hands => Agent::new()
                 .role("developer", ASKS_AND_HANGS)
                 .role("reviewer", "verdict APPROVED"),
+            Self::Losses => Agent::new().role("developer", losses::AGENT),
+            Self::Gone => Agent::new().role("developer", gone::AGENT),
+        }
+    }
+
+    pub fn stages(self) -> &'static str {
+        match self {
+            Self::Walk | Self::Hands | Self::Gone | Self::After(_) => STAGES,
+            Self::Losses => losses::STAGES,
         }
     }
 }
@@ -87,42 +105,71 @@ impl Play {
 /// Somebody who does what is due.
 pub struct Person {
     play: Play,
-    moved_main: bool,
+    /// What was done and lasts, whoever dies.
+    done: BTreeSet<&'static str>,
 }
 
 impl Person {
     pub fn new(play: Play) -> Self {
-        let moved_main = false;
-        Self { play, moved_main }
+        let done = BTreeSet::new();
+        Self { play, done }
+    }
+
+    /// True the first time.
+    pub(super) fn once(&mut self, what: &'static str) -> bool {
+        self.done.insert(what)
+    }
+
+    pub(super) fn did(&self, what: &'static str) -> bool {
+        self.done.contains(what)
     }
 
     /// Does what is due. True when nothing is left to be done by anybody.
-    pub fn act(&mut self, service: &TestService, repo: &Repo) -> io::Result<bool> {
-        let api = service.api();
+    pub fn act(&mut self, room: &mut Room) -> io::Result<bool> {
+        let api = room.service.api();
         let tasks: Vec<TaskView> = api.try_ask("GET", "/api/v1/tasks?all=true", None)?.ok();
         let Some(task) = tasks.first() else {
-            let body = json!({ "title": "Search", "external_id": "one" });
-            api.try_ask("POST", "/api/v1/tasks", Some(&body))?;
+            if self.play == Play::Losses {
+                api.try_ask("POST", "/api/v1/queue/pause", Some(&json!({})))?;
+            }
+            let task = json!({ "title": "Search", "external_id": "one" });
+            let (path, body) = match self.play {
+                Play::Hands => {
+                    lift_what_repair_took(&api)?;
+                    (
+                        "/api/v1/batches",
+                        json!({ "name": "one", "mode": "parallel", "tasks": [task] }),
+                    )
+                }
+                Play::Walk | Play::Losses | Play::Gone | Play::After(_) => ("/api/v1/tasks", task),
+            };
+            api.try_ask("POST", path, Some(&body))?;
             return Ok(false);
         };
         assert_eq!(tasks.len(), 1, "one request, one task");
+        match self.play {
+            Play::Losses => return self.find_what_is_lost(room, task),
+            Play::Gone => return self.lose_the_project(room, task),
+            Play::Walk | Play::Hands | Play::After(_) => {}
+        }
         let gesture = match (task.status.as_str(), task.stage.as_str()) {
             ("waiting_human", "review") => {
-                if !std::mem::replace(&mut self.moved_main, true) {
-                    repo.commit(&[("other.txt", "by a person\n")], "Something else");
+                if self.once("main moved") {
+                    room.repo
+                        .commit(&[("other.txt", "by a person\n")], "Something else");
                 }
                 "approved"
             }
             ("waiting_human", _) => "confirm-deploy",
             ("needs_input", _) => "in-progress",
-            ("done", _) => return self.nothing_left(&api),
+            ("done", _) => return self.nothing_left(room),
             ("active" | "blocked", _) if self.play == Play::Hands => {
-                return with_the_job(service, &api, &task.id).map(|()| false);
+                return with_the_job(room.service, &api, &task.id).map(|()| false);
             }
             ("active", _) => return Ok(false),
             (status, stage) => panic!(
                 "{status} at {stage}: {}",
-                service.explain(&service.task(&task.id))
+                room.service.explain(&room.service.task(&task.id))
             ),
         };
         let body = json!({ "gesture": gesture, "person": "tester" });
@@ -134,15 +181,36 @@ impl Person {
         Ok(false)
     }
 
-    fn nothing_left(&self, api: &Api) -> io::Result<bool> {
+    fn find_what_is_lost(&mut self, room: &Room, task: &TaskView) -> io::Result<bool> {
+        let api = room.service.api();
+        let path = format!("/api/v1/tasks/{}", task.id);
+        let detail: TaskDetail = api.try_ask("GET", &path, None)?.ok();
+        let queue: QueueView = api.try_ask("GET", "/queue", None)?.ok();
+        let done = match (task.status.as_str(), task.stage.as_str(), detail.jobs.first()) {
+            ("active", "development", Some(job)) if queue.paused => self.before_work(room, job),
+            ("active", "development", _) => self.lose_the_agent(room),
+            ("waiting_human", ..) => self.confirm_late(room, &task.id),
+            ("active", "deploy", Some(job)) => self.make_way(room, job),
+            ("active", ..) => Ok(()),
+            ("done", ..) => return Ok(self.nothing_left(room)? && self.give_up_work(room, &detail)?),
+            (status, stage, _) => panic!("{status} at {stage}: {}", room.service.explain(&detail)),
+        };
+        done.map(|()| false)
+    }
+
+    pub(super) fn nothing_left(&self, room: &Room) -> io::Result<bool> {
+        let api = room.service.api();
         let queue: Value = api.try_ask("GET", "/queue", None)?.ok();
         let outbox: Value = api.try_ask("GET", "/api/v1/outbox", None)?.ok();
         let outbox = outbox.as_array().unwrap();
+        let mut unreadable = 0;
         for dead in outbox.iter().filter(|n| n["status"] == "dead") {
             let path = format!("/api/v1/outbox/{}/resend", dead["id"]);
-            api.try_ask("POST", &path, Some(&json!({})))?;
+            let answer = api.try_ask("POST", &path, Some(&json!({})))?;
+            // What the play wrote itself can be listed, and never sent.
+            unreadable += usize::from(answer.status == 409 && dead["cause"] == "litter");
         }
-        let mut left = queue["live"] != json!([]) || !outbox.is_empty();
+        let mut left = queue["live"] != json!([]) || outbox.len() > unreadable;
         if self.play == Play::Hands {
             let kept: Value = api.try_ask("GET", "/api/v1/wip", None)?.ok();
             for kept in kept.as_array().unwrap().iter().filter(|k| k["branch"].is_null()) {
@@ -153,6 +221,17 @@ impl Person {
         }
         Ok(!left)
     }
+}
+
+/// Nothing was taken: it changes nothing, however often.
+fn lift_what_repair_took(api: &Api) -> io::Result<()> {
+    for (path, body) in [
+        ("/api/v1/breakers/reset", json!({ "scope": "batch:one" })),
+        ("/api/v1/nodes/clear", json!({ "node": "local" })),
+    ] {
+        api.try_ask("POST", path, Some(&body))?;
+    }
+    Ok(())
 }
 
 /// Cancels the job of the agent that hangs, and queues it again at the head of a paused queue.

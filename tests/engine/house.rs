@@ -6,18 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use orch::agents::Presets;
+use orch::agents::{Presets, Prices};
 use orch::domain::id::{InstanceId, Sha, TaskId};
 use orch::domain::job::{Claim, Job, JobStatus};
 use orch::domain::run::Run;
 use orch::domain::task::Task;
 use orch::domain::time::Timestamp;
+use orch::engine::instances::{self, Enrolled};
 use orch::engine::run::{Driven, claim_of, drive};
 use orch::engine::views::{AddTask, GestureView, MakeGesture};
 use orch::engine::{Engine, EngineError, Hint, Parts, ProjectHandle, deliver, gestures, intake, queue};
@@ -26,10 +27,12 @@ use orch::process::{self, Liveness};
 use orch::settings::project::Project;
 use orch::settings::{LoadOptions, Settings};
 use orch::store::{Store, StoreError, events, jobs, outbox, projects, pull_requests, runs, tasks};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::driving::Driving;
+use crate::support::Postgres;
 
 /// Longer than anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,19 +97,82 @@ decided() { mkdir -p "$ORCH_ARTIFACTS_DIR/06-adr"; echo text >"$ORCH_ARTIFACTS_D
 hold() { : >"$out/$1.reached"; while [ ! -e "$out/$1.go" ]; do sleep 0.02; done; }
 "#;
 
+/// The database below a house.
+#[derive(Clone, Copy)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    /// A house on a database of its own.
+    pub fn plan(self, stages: &str) -> Plan {
+        let plan = Plan::new(stages);
+        match self {
+            Self::Sqlite => plan,
+            Self::Postgres => {
+                let database = Postgres::fresh().unwrap();
+                let url = format!("database.url = {:?}", database.url());
+                // No test lives as long as this, and none beats.
+                let mut plan = plan.set(&url).set("instance.ttl_s = 7200");
+                plan.database = Some(database);
+                plan
+            }
+        }
+    }
+
+    pub async fn short(self) -> House {
+        self.plan(SHORT).build().await
+    }
+
+    pub async fn confirmed(self) -> House {
+        self.plan(CONFIRMED).build().await
+    }
+}
+
+/// Makes of each function that takes a [`Backend`] a test on each database.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::engine::house::Backend::Sqlite).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                if $crate::support::Postgres::is_there() {
+                    super::$name($crate::engine::house::Backend::Postgres).await;
+                }
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
 /// A house to be.
 pub struct Plan {
+    database: Option<Postgres>,
     settings: String,
     top: String,
     stages: String,
+    /// Instead of the scripted agent.
+    agent: Option<String>,
+    /// Beside its command.
+    agent_line: String,
 }
 
 impl Plan {
     /// With the pipeline of these `[[stage]]` tables; empty for the default one.
     pub fn new(stages: &str) -> Self {
         Self {
-            settings: "max_concurrency = 8\nqueue.retry_delay_s = 0\nagent.kill_grace_s = 1\n".to_owned(),
+            database: None,
+            settings: "max_concurrency = 8\nqueue.retry_delay_s = 0\nrepair.node_cool_s = 1\nagent.kill_grace_s = 1\n".to_owned(),
             top: String::new(),
+            agent: None,
+            agent_line: String::new(),
             stages: stages.to_owned(),
         }
     }
@@ -125,6 +191,18 @@ impl Plan {
         self
     }
 
+    /// A line for the agent's section of the project's file.
+    pub fn agent_with(mut self, line: &str) -> Self {
+        self.agent_line = line.to_owned();
+        self
+    }
+
+    /// An agent that is this program.
+    pub fn agent(mut self, program: &str) -> Self {
+        self.agent = Some(program.to_owned());
+        self
+    }
+
     pub async fn build(self) -> House {
         let room = tempfile::tempdir().unwrap();
         let path = room.path().to_owned();
@@ -140,9 +218,20 @@ impl Plan {
             path.display()
         );
         fs::write(path.join("agent.sh"), agent).unwrap();
-        fs::write(path.join("orch.toml"), &self.settings).unwrap();
+        // What a test says itself stands instead of what is usual here.
+        let key = |line: &str| line.split('=').next().map(str::trim).map(str::to_owned);
+        let said: Vec<_> = self.settings.lines().map(key).collect();
+        let last = |(n, _): &(usize, &str)| !said[n + 1..].contains(&said[*n]);
+        let settings: Vec<_> = self
+            .settings
+            .lines()
+            .enumerate()
+            .filter(last)
+            .map(|(_, line)| line)
+            .collect();
+        fs::write(path.join("orch.toml"), settings.join("\n")).unwrap();
         let project = format!(
-            "name = 'shop'\nrepo = '{origin}'\n{top}\n{tests}\n[agent]\ncommand = ['sh', '{agent}']\nprompt = 'file'\n{stages}",
+            "name = 'shop'\nrepo = '{origin}'\n{top}\n{tests}\n[agent]\ncommand = {agent}\nprompt = 'file'\n{line}\n{stages}",
             origin = path.join("origin.git").display(),
             tests = if self.top.contains("test_command") {
                 String::new()
@@ -154,11 +243,15 @@ impl Plan {
                 )
             },
             top = self.top,
-            agent = path.join("agent.sh").display(),
+            line = self.agent_line,
+            agent = match &self.agent {
+                Some(program) => format!("['{program}']"),
+                None => format!("['sh', '{}']", path.join("agent.sh").display()),
+            },
             stages = self.stages,
         );
         fs::write(path.join("shop.toml"), project).unwrap();
-        let clock = Arc::new(AtomicI64::new(1_800_000_000_000_000));
+        let clock = Clock::default();
         let (engine, project, hints) = open(&path, &clock, "first").await;
         let house = House {
             room,
@@ -166,6 +259,7 @@ impl Plan {
             project,
             clock,
             hints,
+            database: self.database,
         };
         git(&house.desk(), &["switch", "-q", "-c", "main"]);
         house.commit("main", &[("README.md", "hello\n")]);
@@ -197,7 +291,7 @@ async fn open_store(url: &str) -> Store {
 
 async fn open(
     room: &Path,
-    clock: &Arc<AtomicI64>,
+    clock: &Clock,
     instance: &str,
 ) -> (Engine, Arc<ProjectHandle>, mpsc::UnboundedReceiver<Hint>) {
     let options = LoadOptions {
@@ -216,7 +310,7 @@ async fn open(
         .unwrap();
     let handle = Arc::new(ProjectHandle::new(row.id, project, &settings.repos_dir).unwrap());
     let (sender, hints) = mpsc::unbounded_channel();
-    let time = clock.clone();
+    let (time, breaks) = (clock.time.clone(), clock.breaks.clone());
     let engine = Engine::new(Parts {
         store,
         settings: Arc::new(settings),
@@ -225,9 +319,25 @@ async fn open(
         instance: InstanceId::trusted(instance),
         exe: PathBuf::from(env!("CARGO_BIN_EXE_orch")),
         presets: Presets::builtin().unwrap(),
+        prices: Prices::load(None).unwrap(),
         hints: sender,
-        clock: Arc::new(move || Timestamp(time.load(Ordering::SeqCst))),
+        clock: Arc::new(move || {
+            assert!(!breaks.swap(false, Ordering::SeqCst), "the clock is broken");
+            Timestamp(time.load(Ordering::SeqCst))
+        }),
     });
+    if engine.store().is_shared() {
+        let (id, settings) = (engine.instance(), engine.settings());
+        let enrolled = instances::enroll(
+            engine.store(),
+            id,
+            &settings.node,
+            settings.instance.ttl,
+            Timestamp(0),
+        );
+        assert_eq!(enrolled.await.unwrap(), Enrolled::Yes);
+        instances::beat(&engine).await.unwrap();
+    }
     (engine, handle, hints)
 }
 
@@ -236,8 +346,26 @@ pub struct House {
     room: TempDir,
     pub engine: Engine,
     pub project: Arc<ProjectHandle>,
-    clock: Arc<AtomicI64>,
+    clock: Clock,
     pub hints: mpsc::UnboundedReceiver<Hint>,
+    /// Goes after the store.
+    database: Option<Postgres>,
+}
+
+/// What the engine takes for the time.
+struct Clock {
+    time: Arc<AtomicI64>,
+    /// Whoever reads it next panics.
+    breaks: Arc<AtomicBool>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            time: Arc::new(AtomicI64::new(1_800_000_000_000_000)),
+            breaks: Arc::default(),
+        }
+    }
 }
 
 /// A line of a raw query.
@@ -284,7 +412,12 @@ impl House {
 
     pub fn later(&self, by: Duration) {
         let micros = i64::try_from(by.as_micros()).unwrap();
-        self.clock.fetch_add(micros, Ordering::SeqCst);
+        self.clock.time.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Whoever reads the clock next panics, once.
+    pub fn break_clock(&self) {
+        self.clock.breaks.store(true, Ordering::SeqCst);
     }
 
     /// What a role does from now on, in sh.
@@ -617,12 +750,32 @@ impl House {
 
     /// Runs SQL beside the store.
     pub fn sql(&self, text: &str) {
-        self.connect().batch_execute(text).unwrap();
+        match &self.database {
+            Some(postgres) => connect_pg(postgres).batch_execute(text).unwrap(),
+            None => self.connect().batch_execute(text).unwrap(),
+        }
     }
 
     pub fn sql_lines(&self, query: &str) -> Vec<String> {
-        let rows: Vec<Line> = diesel::sql_query(query).load(&mut self.connect()).unwrap();
+        let query = diesel::sql_query(query);
+        let rows: Vec<Line> = match &self.database {
+            Some(postgres) => query.load(&mut connect_pg(postgres)).unwrap(),
+            None => query.load(&mut self.connect()).unwrap(),
+        };
         rows.into_iter().map(|l| l.line).collect()
+    }
+
+    /// Changes what a column of JSON says, in every row that has it.
+    pub fn edit_json(&self, table: &str, column: &str, edit: impl Fn(&mut Value)) {
+        let rows = self.sql_lines(&format!(
+            "SELECT CAST(id AS TEXT) || ' ' || {column} AS line FROM {table} WHERE {column} IS NOT NULL"
+        ));
+        for row in rows {
+            let (id, text) = row.split_once(' ').unwrap();
+            let mut json = serde_json::from_str(text).unwrap();
+            edit(&mut json);
+            self.sql(&format!("UPDATE {table} SET {column} = '{json}' WHERE id = {id}"));
+        }
     }
 
     pub fn count(&self, from: &str) -> i64 {
@@ -640,6 +793,9 @@ impl House {
 
     /// Every row of every table, one line each.
     pub fn dump(&self) -> Vec<String> {
+        if self.database.is_some() {
+            return self.dump_pg();
+        }
         let tables = self.sql_lines(
             "SELECT name AS line FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name",
         );
@@ -655,6 +811,26 @@ impl House {
         }
         found
     }
+}
+
+impl House {
+    fn dump_pg(&self) -> Vec<String> {
+        let tables = self.sql_lines(
+            "SELECT CAST(table_name AS TEXT) AS line FROM information_schema.tables \
+             WHERE table_schema = current_schema() ORDER BY 1",
+        );
+        let rows = tables.iter().flat_map(|table| {
+            let query = format!(
+                "SELECT '{table} ' || CAST(row_to_json(t) AS TEXT) AS line FROM \"{table}\" t ORDER BY 1"
+            );
+            self.sql_lines(&query)
+        });
+        rows.collect()
+    }
+}
+
+fn connect_pg(postgres: &Postgres) -> PgConnection {
+    PgConnection::establish(postgres.url()).unwrap()
 }
 
 impl Drop for House {

@@ -4,15 +4,19 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod attempts;
+mod batches;
+mod budgets;
 mod crash;
 mod driving;
 mod host_watch;
-mod house;
+pub mod house;
 mod leases;
+mod lost;
 mod merging;
 mod pruning;
 mod reaper;
 mod reconciling;
+mod repairing;
 mod rescue;
 mod superseded;
 mod telling;

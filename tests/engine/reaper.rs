@@ -7,10 +7,10 @@ use orch::domain::job::{Claim, JobStatus};
 use orch::domain::run::{ProcessIdentity, RunStep};
 use orch::engine::reap::{self, Swept};
 use orch::engine::run::Driven;
-use orch::engine::{operate, recover};
+use orch::engine::{EngineError, heal, operate, recover};
 use orch::process::{self, Liveness};
 
-use super::house::{CONFIRMED, House, PATIENCE, Plan, SHORT};
+use super::house::{Backend, House, PATIENCE, SHORT, on_both};
 
 const GRACE: Duration = Duration::from_secs(300);
 const CEILING: Duration = Duration::from_secs(3601);
@@ -59,18 +59,11 @@ async fn delivered(house: &House) -> Claim {
 
 fn exited_now(house: &House) {
     let now = house.engine.now().0;
-    house.sql(&format!(
-        "UPDATE runs SET exit = json_set(exit, '$.finished_at', {now}) WHERE exit IS NOT NULL"
-    ));
+    house.edit_json("runs", "exit", |exit| exit["finished_at"] = now.into());
 }
 
-async fn confirmed() -> House {
-    Plan::new(CONFIRMED).build().await
-}
-
-#[tokio::test]
-async fn a_dead_process_is_reaped_only_after_the_set_looks_and_one_live_look_begins_anew() {
-    let house = House::short().await;
+async fn a_dead_process_is_reaped_only_after_the_set_looks_and_one_live_look_begins_anew(on: Backend) {
+    let house = on.short().await;
     let task = house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     assert_eq!(sweep(&house).await, Swept::default());
@@ -78,11 +71,11 @@ async fn a_dead_process_is_reaped_only_after_the_set_looks_and_one_live_look_beg
     assert_eq!(house.sql_lines(looks), ["0"]);
 
     // Another pid for a moment: a dead look, and then a live one.
-    let start = "json_set(shim, '$.start_time', json_extract(shim, '$.start_time')";
-    house.sql(&format!("UPDATE runs SET shim = {start} + 1)"));
+    let start = shim.start_time;
+    house.edit_json("runs", "shim", |shim| shim["start_time"] = (start + 1).into());
     assert_eq!(sweep(&house).await, Swept::default());
     assert_eq!(house.sql_lines(looks), ["1"]);
-    house.sql(&format!("UPDATE runs SET shim = {start} - 1)"));
+    house.edit_json("runs", "shim", |shim| shim["start_time"] = start.into());
     assert_eq!(sweep(&house).await, Swept::default());
     assert_eq!(house.sql_lines(looks), ["0"]);
 
@@ -117,9 +110,8 @@ async fn a_dead_process_is_reaped_only_after_the_set_looks_and_one_live_look_beg
     assert_eq!(house.stands(task).await, "done done");
 }
 
-#[tokio::test]
-async fn a_live_agent_is_never_reaped_and_an_idle_sweep_writes_nothing() {
-    let house = House::short().await;
+async fn a_live_agent_is_never_reaped_and_an_idle_sweep_writes_nothing(on: Backend) {
+    let house = on.short().await;
     let task = house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     house.later(Duration::from_secs(3600));
@@ -136,9 +128,8 @@ async fn a_live_agent_is_never_reaped_and_an_idle_sweep_writes_nothing() {
     assert_eq!(house.ran().len(), 2);
 }
 
-#[tokio::test]
-async fn a_dead_process_and_an_old_exit_are_left_to_a_live_monitor_and_the_ceiling_is_not() {
-    let house = House::short().await;
+async fn a_dead_process_and_an_old_exit_are_left_to_a_live_monitor_and_the_ceiling_is_not(on: Backend) {
+    let house = on.short().await;
     house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     vanish(&house, claim, &shim).await;
@@ -157,10 +148,10 @@ async fn a_dead_process_and_an_old_exit_are_left_to_a_live_monitor_and_the_ceili
     assert_eq!(outcomes(&swept), ["queued again"]);
 }
 
-#[tokio::test]
-async fn past_the_ceiling_a_live_tree_is_dead_before_its_job_is_queued_again_and_its_monitor_writes_nothing()
-{
-    let house = House::short().await;
+async fn past_the_ceiling_a_live_tree_is_dead_before_its_job_is_queued_again_and_its_monitor_writes_nothing(
+    on: Backend,
+) {
+    let house = on.short().await;
     let task = house.add("Say hello").await;
     house.role("developer", "echo half >half.txt; hold work; echo x >code.txt");
     let claim = house.claim_one().await;
@@ -182,9 +173,8 @@ async fn past_the_ceiling_a_live_tree_is_dead_before_its_job_is_queued_again_and
     assert_eq!(house.stands(task).await, "done done");
 }
 
-#[tokio::test]
-async fn a_job_without_a_process_is_reaped_at_the_ceiling_alone() {
-    let plan = Plan::new(SHORT).set("queue.max_attempts = 1");
+async fn a_job_without_a_process_is_reaped_at_the_ceiling_alone(on: Backend) {
+    let plan = on.plan(SHORT).set("queue.max_attempts = 1");
     let house = plan.build().await;
     let first = house.add("Stuck").await;
     let claim = house.claim_one().await;
@@ -198,9 +188,9 @@ async fn a_job_without_a_process_is_reaped_at_the_ceiling_alone() {
     assert_eq!(house.deliver().await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_queue_of_one_slot_goes_on_after_a_reap() {
-    let plan = Plan::new(SHORT)
+async fn a_queue_of_one_slot_goes_on_after_a_reap(on: Backend) {
+    let plan = on
+        .plan(SHORT)
         .set("queue.project_concurrency = 1")
         .set("queue.max_attempts = 1");
     let house = plan.build().await;
@@ -217,9 +207,8 @@ async fn a_queue_of_one_slot_goes_on_after_a_reap() {
     assert_eq!(house.stands(next).await, "done done");
 }
 
-#[tokio::test]
-async fn delivered_work_whose_gates_are_green_advances_once_when_its_exit_is_old_enough() {
-    let house = confirmed().await;
+async fn delivered_work_whose_gates_are_green_advances_once_when_its_exit_is_old_enough(on: Backend) {
+    let house = on.confirmed().await;
     let task = house.add("Say hello").await;
     let claim = delivered(&house).await;
     house.later(GRACE - Duration::from_secs(1));
@@ -239,9 +228,8 @@ async fn delivered_work_whose_gates_are_green_advances_once_when_its_exit_is_old
     );
 }
 
-#[tokio::test]
-async fn a_check_that_nobody_made_yet_is_made_next_and_the_agent_does_not_work_again() {
-    let house = House::short().await;
+async fn a_check_that_nobody_made_yet_is_made_next_and_the_agent_does_not_work_again(on: Backend) {
+    let house = on.short().await;
     let task = house.add("Say hello").await;
     let claim = delivered(&house).await;
     house.later(GRACE);
@@ -254,9 +242,8 @@ async fn a_check_that_nobody_made_yet_is_made_next_and_the_agent_does_not_work_a
     assert_eq!(house.job(claim).await.status, JobStatus::Done);
 }
 
-#[tokio::test]
-async fn a_success_whose_gates_are_red_is_queued_again_without_any_effect_on_its_task() {
-    let house = confirmed().await;
+async fn a_success_whose_gates_are_red_is_queued_again_without_any_effect_on_its_task(on: Backend) {
+    let house = on.confirmed().await;
     house.role("reviewer", "verdict REQUEST_CHANGES");
     let task = house.add("Say hello").await;
     let claim = delivered(&house).await;
@@ -270,9 +257,8 @@ async fn a_success_whose_gates_are_red_is_queued_again_without_any_effect_on_its
     assert_eq!((job.status, job.attempts), (JobStatus::Queued, 1));
 }
 
-#[tokio::test]
-async fn a_success_that_did_not_deliver_is_not_judged_by_what_the_branch_had_before() {
-    let house = confirmed().await;
+async fn a_success_that_did_not_deliver_is_not_judged_by_what_the_branch_had_before(on: Backend) {
+    let house = on.confirmed().await;
     let task = house.add("Say hello").await;
     let claim = house.run_until("agent", "review").await;
     let mut died = house.driving(claim);
@@ -292,9 +278,8 @@ async fn a_success_that_did_not_deliver_is_not_judged_by_what_the_branch_had_bef
     assert_eq!(house.wip().len(), 1);
 }
 
-#[tokio::test]
-async fn a_task_that_is_past_its_stage_is_not_advanced_once_more() {
-    let house = confirmed().await;
+async fn a_task_that_is_past_its_stage_is_not_advanced_once_more(on: Backend) {
+    let house = on.confirmed().await;
     let task = house.add("Say hello").await;
     let claim = delivered(&house).await;
     house.later(GRACE);
@@ -309,9 +294,10 @@ async fn a_task_that_is_past_its_stage_is_not_advanced_once_more() {
     assert_eq!(house.live_job(task).await, None);
 }
 
-#[tokio::test]
-async fn a_failed_exit_is_queued_again_while_attempts_are_left_and_then_fails_with_one_notification() {
-    let house = House::short().await;
+async fn a_failed_exit_is_queued_again_while_attempts_are_left_and_then_fails_with_one_notification(
+    on: Backend,
+) {
+    let house = on.short().await;
     house.role("developer", "echo half >half.txt; exit 3");
     let task = house.add("Say hello").await;
     for attempt in 1..=2 {
@@ -321,6 +307,7 @@ async fn a_failed_exit_is_queued_again_while_attempts_are_left_and_then_fails_wi
         drop(died);
         let exit = run_dir(&house, claim).join("exit.json");
         house.until("its exit is recorded", || exit.exists()).await;
+        house.later(GRACE * 2);
         let wanted = ["queued again", "failed, its task is blocked"][attempt - 1];
         assert_eq!(outcomes(&sweep(&house).await), [wanted]);
         let run = house.run_of(claim).await.unwrap();
@@ -334,14 +321,14 @@ async fn a_failed_exit_is_queued_again_while_attempts_are_left_and_then_fails_wi
     assert_eq!(told.len(), 1, "{told:?}");
 }
 
-#[tokio::test]
-async fn what_orch_itself_stopped_is_refunded() {
-    let house = House::short().await;
+async fn what_orch_itself_stopped_is_refunded(on: Backend) {
+    let house = on.short().await;
     house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     process::stop(&shim).unwrap();
     let exit = run_dir(&house, claim).join("exit.json");
     house.until("its exit is recorded", || exit.exists()).await;
+    house.later(GRACE * 2);
     assert_eq!(
         outcomes(&sweep(&house).await),
         ["queued again, the attempt refunded"]
@@ -350,10 +337,9 @@ async fn what_orch_itself_stopped_is_refunded() {
     assert_eq!((job.status, job.attempts), (JobStatus::Queued, 0));
 }
 
-#[tokio::test]
-async fn a_claim_that_is_lost_between_look_and_write_costs_nothing_and_leaves_no_trace() {
+async fn a_claim_that_is_lost_between_look_and_write_costs_nothing_and_leaves_no_trace(on: Backend) {
     for lost_to in ["a cancel", "a monitor"] {
-        let house = confirmed().await;
+        let house = on.confirmed().await;
         house.add("Say hello").await;
         let claim = delivered(&house).await;
         house.later(GRACE);
@@ -383,9 +369,8 @@ async fn a_claim_that_is_lost_between_look_and_write_costs_nothing_and_leaves_no
     }
 }
 
-#[tokio::test]
-async fn a_switched_off_reaper_does_nothing_and_still_says_what_it_would_do() {
-    let plan = Plan::new(SHORT).set("reaper.enabled = false");
+async fn a_switched_off_reaper_does_nothing_and_still_says_what_it_would_do(on: Backend) {
+    let plan = on.plan(SHORT).set("reaper.enabled = false");
     let house = plan.build().await;
     house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
@@ -409,9 +394,8 @@ async fn a_switched_off_reaper_does_nothing_and_still_says_what_it_would_do() {
     assert_eq!(house.dump(), before);
 }
 
-#[tokio::test]
-async fn one_job_at_which_the_reaper_fails_does_not_keep_it_from_the_others() {
-    let house = House::short().await;
+async fn one_job_at_which_the_reaper_fails_does_not_keep_it_from_the_others(on: Backend) {
+    let house = on.short().await;
     for title in ["Broken row", "Unreadable exit", "Third"] {
         house.add(title).await;
     }
@@ -423,35 +407,150 @@ async fn one_job_at_which_the_reaper_fails_does_not_keep_it_from_the_others() {
         died.until_step(RunStep::Running).await;
         drop(died);
     }
-    house.later(CEILING);
     let ids: Vec<i64> = jobs.iter().map(|j| j.id.0).collect();
     house.sql(&format!("UPDATE jobs SET role = 'juggler' WHERE id = {}", ids[0]));
     house.sql(&format!(
         "UPDATE runs SET step = 'running', shim = 'no' WHERE job_id = {}",
         ids[1]
     ));
+    house.later(CEILING - Duration::from_secs(2));
     let swept = reap::sweep(&house.engine, &|_| false).await.unwrap();
-    let named = |i: usize| {
+    let named = |i: usize, what: &str| {
+        let name = format!("job {}: ", ids[i]);
         swept
             .trouble
             .iter()
-            .any(|t| t.starts_with(&format!("job {}", ids[i])))
+            .any(|t| t.starts_with(&name) && t.contains(what))
     };
-    assert!(named(0) && named(1) && swept.trouble.len() == 2, "{swept:?}");
-    assert_eq!(
-        swept.reaped.iter().map(|r| r.job_id).collect::<Vec<_>>(),
-        [ids[2]]
+    assert!(
+        named(0, "role: unknown word \"juggler\"") && named(1, "shim: "),
+        "{swept:?}"
     );
+    assert_eq!((swept.trouble.len(), swept.reaped.len()), (2, 0), "{swept:?}");
     assert_eq!(house.engine.reaper_stats().trouble_total, 2);
+
+    // Past the ceiling they end, by what can be read of them.
+    house.later(Duration::from_secs(2));
+    let swept = self::sweep(&house).await;
+    let mut reaped: Vec<_> = swept
+        .reaped
+        .iter()
+        .map(|r| (r.job_id, r.outcome.as_str()))
+        .collect();
+    reaped.sort_unstable();
+    let failed = "failed, its task is blocked";
+    assert_eq!(
+        reaped,
+        [(ids[0], failed), (ids[1], failed), (ids[2], "queued again")]
+    );
+    assert_eq!(house.count("jobs WHERE status = 'failed'"), 2);
+    assert_eq!(house.count("tasks WHERE status = 'blocked'"), 2);
+    assert_eq!(house.count("healing_events WHERE kind = 'reaper'"), 3);
+    let told: Vec<_> = house.deliver().await.into_iter().map(|(_, text)| text).collect();
+    let says = |what: &[&str]| told.iter().filter(|t| what.iter().all(|w| t.contains(w))).count();
+    let job = format!("job {} cannot be read: role", ids[0]);
+    assert_eq!(says(&["SHOP-001 is blocked", &job]), 1, "{told:?}");
+    assert_eq!(
+        says(&["SHOP-002 is blocked", "run 2 cannot be read: shim"]),
+        1,
+        "{told:?}"
+    );
+    house.until("no agent lives on", || house.ran().len() == 3).await;
+    for job in &jobs {
+        let shim = process::read_shim(&run_dir(&house, orch::engine::run::claim_of(job))).unwrap();
+        assert_eq!(process::is_alive(&shim.unwrap().shim), Liveness::Gone);
+    }
+    assert_eq!(self::sweep(&house).await, Swept::default());
 }
 
-#[tokio::test]
-async fn a_job_of_another_node_is_not_judged_by_a_process_or_by_time() {
-    let house = House::short().await;
+async fn a_job_whose_task_cannot_be_read_fails_at_the_ceiling_and_people_are_told(on: Backend) {
+    let house = on.short().await;
+    let task = house.add("Say hello").await;
+    let (claim, shim) = at_work(&house).await;
+    house.deliver().await;
+    house.sql("UPDATE tasks SET modifies = 'no'");
+    house.later(CEILING);
+    assert_eq!(outcomes(&sweep(&house).await), ["failed, its task is blocked"]);
+    assert_eq!(process::is_alive(&shim), Liveness::Gone);
+    assert_eq!(house.job(claim).await.status, JobStatus::Failed);
+    let told = house.deliver().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let named = format!("job {} (developer) failed: ", claim.job);
+    let cell = format!("task {task} cannot be read: modifies");
+    assert!(
+        told[0].1.contains(&named) && told[0].1.contains(&cell),
+        "{told:?}"
+    );
+}
+
+async fn a_job_at_which_the_reaper_panics_stops_no_other_and_ends_at_the_ceiling(on: Backend) {
+    let house = on.short().await;
+    house.add("Panics").await;
+    let (first, _) = at_work(&house).await;
+    house.add("Dead").await;
+    let second = house.claim_one().await;
+    let panics = |claim: Claim| {
+        assert_ne!(claim, first, "it breaks here");
+        false
+    };
+    house.later(CEILING - Duration::from_secs(2));
+    let swept = reap::sweep(&house.engine, &panics).await.unwrap();
+    assert_eq!(swept.trouble.len(), 1, "{swept:?}");
+    assert!(swept.trouble[0].contains("it breaks here"), "{swept:?}");
+    let planned = reap::plan(&house.engine, &panics).await.unwrap();
+    assert!(planned[0].why.contains("it breaks here"), "{planned:?}");
+    house.later(Duration::from_secs(2));
+    let swept = reap::sweep(&house.engine, &panics).await.unwrap();
+    assert_eq!(outcomes(&swept), ["failed, its task is blocked", "queued again"]);
+    assert_eq!(house.job(first).await.status, JobStatus::Failed);
+    assert_eq!(house.job(second).await.status, JobStatus::Queued);
+}
+
+async fn a_panic_while_a_spent_job_is_settled_is_an_error_and_the_next_try_settles_it(on: Backend) {
+    let house = on.short().await;
+    house.add("Say hello").await;
+    let (claim, _) = at_work(&house).await;
+    house.break_clock();
+    let broken = reap::give_up(&house.engine, claim, "its monitor died 6 times").await;
+    assert!(
+        matches!(&broken, Err(EngineError::Broken(what)) if what.contains("the clock is broken")),
+        "{broken:?}"
+    );
+    assert_eq!(house.job(claim).await.status, JobStatus::Running);
+    // The next tick finds it without a monitor.
+    let found = recover::running(&house.engine).await.unwrap();
+    assert_eq!(found.jobs.len(), 1);
+    reap::give_up(&house.engine, claim, "its monitor died 6 times")
+        .await
+        .unwrap();
+    assert_eq!(house.job(claim).await.status, JobStatus::Queued);
+}
+
+async fn how_long_a_dead_process_was_stuck_is_the_time_since_it_was_seen_alive(on: Backend) {
+    for (looked, stuck) in [(true, 120), (false, 1120)] {
+        let house = on.short().await;
+        house.add("Say hello").await;
+        let (claim, shim) = at_work(&house).await;
+        house.later(Duration::from_secs(1000));
+        if looked {
+            assert_eq!(sweep(&house).await, Swept::default());
+        }
+        vanish(&house, claim, &shim).await;
+        house.later(Duration::from_secs(60));
+        assert_eq!(sweep(&house).await, Swept::default());
+        house.later(Duration::from_secs(60));
+        assert_eq!(outcomes(&sweep(&house).await), ["queued again"]);
+        let healed = heal::recent(&house.engine, 1).await.unwrap();
+        assert_eq!(healed[0].stuck_ms.map(|ms| ms / 1000), Some(stuck), "{healed:?}");
+    }
+}
+
+async fn a_job_of_another_node_is_not_judged_by_a_process_or_by_time(on: Backend) {
+    let house = on.short().await;
     house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     vanish(&house, claim, &shim).await;
-    house.sql("UPDATE jobs SET node = 'elsewhere'");
+    house.sql("UPDATE jobs SET node = 'elsewhere', instance = 'another'");
     house.later(CEILING);
     let before = house.dump();
     for _ in 0..3 {
@@ -460,9 +559,8 @@ async fn a_job_of_another_node_is_not_judged_by_a_process_or_by_time() {
     assert_eq!(house.dump(), before);
 }
 
-#[tokio::test]
-async fn a_job_whose_monitor_is_spent_is_settled_by_the_same_rules() {
-    let house = confirmed().await;
+async fn a_job_whose_monitor_is_spent_is_settled_by_the_same_rules(on: Backend) {
+    let house = on.confirmed().await;
     let task = house.add("Say hello").await;
     let claim = delivered(&house).await;
     reap::give_up(&house.engine, claim, "its monitor died 6 times")
@@ -471,7 +569,7 @@ async fn a_job_whose_monitor_is_spent_is_settled_by_the_same_rules() {
     assert_eq!(house.stands(task).await, "staging active");
     assert_eq!(house.job(claim).await.status, JobStatus::Done);
 
-    let house = House::short().await;
+    let house = on.short().await;
     house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     reap::give_up(&house.engine, claim, "its monitor died 6 times")
@@ -483,9 +581,8 @@ async fn a_job_whose_monitor_is_spent_is_settled_by_the_same_rules() {
     assert!(job.error.unwrap().starts_with("its monitor died 6 times; "));
 }
 
-#[tokio::test]
-async fn a_job_of_a_project_that_is_gone_fails_and_blocks_its_task() {
-    let house = House::short().await;
+async fn a_job_of_a_project_that_is_gone_fails_and_blocks_its_task(on: Backend) {
+    let house = on.short().await;
     let task = house.add("Say hello").await;
     let (claim, shim) = at_work(&house).await;
     vanish(&house, claim, &shim).await;
@@ -496,3 +593,29 @@ async fn a_job_of_a_project_that_is_gone_fails_and_blocks_its_task() {
     assert_eq!(house.stands(task).await, "development blocked");
     assert_eq!(recover::sweep(&house.engine).await.unwrap().trouble, [""; 0]);
 }
+
+on_both!(
+    a_dead_process_is_reaped_only_after_the_set_looks_and_one_live_look_begins_anew,
+    a_live_agent_is_never_reaped_and_an_idle_sweep_writes_nothing,
+    a_dead_process_and_an_old_exit_are_left_to_a_live_monitor_and_the_ceiling_is_not,
+    past_the_ceiling_a_live_tree_is_dead_before_its_job_is_queued_again_and_its_monitor_writes_nothing,
+    a_job_without_a_process_is_reaped_at_the_ceiling_alone,
+    a_queue_of_one_slot_goes_on_after_a_reap,
+    delivered_work_whose_gates_are_green_advances_once_when_its_exit_is_old_enough,
+    a_check_that_nobody_made_yet_is_made_next_and_the_agent_does_not_work_again,
+    a_success_whose_gates_are_red_is_queued_again_without_any_effect_on_its_task,
+    a_success_that_did_not_deliver_is_not_judged_by_what_the_branch_had_before,
+    a_task_that_is_past_its_stage_is_not_advanced_once_more,
+    a_failed_exit_is_queued_again_while_attempts_are_left_and_then_fails_with_one_notification,
+    what_orch_itself_stopped_is_refunded,
+    a_claim_that_is_lost_between_look_and_write_costs_nothing_and_leaves_no_trace,
+    a_switched_off_reaper_does_nothing_and_still_says_what_it_would_do,
+    one_job_at_which_the_reaper_fails_does_not_keep_it_from_the_others,
+    a_job_of_another_node_is_not_judged_by_a_process_or_by_time,
+    a_job_whose_monitor_is_spent_is_settled_by_the_same_rules,
+    a_job_of_a_project_that_is_gone_fails_and_blocks_its_task,
+    a_job_whose_task_cannot_be_read_fails_at_the_ceiling_and_people_are_told,
+    a_job_at_which_the_reaper_panics_stops_no_other_and_ends_at_the_ceiling,
+    a_panic_while_a_spent_job_is_settled_is_an_error_and_the_next_try_settles_it,
+    how_long_a_dead_process_was_stuck_is_the_time_since_it_was_seen_alive,
+);

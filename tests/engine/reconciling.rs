@@ -247,6 +247,35 @@ async fn each_stage_has_its_own_grace() {
 }
 
 #[tokio::test]
+async fn what_a_job_took_is_no_part_of_the_grace() {
+    let house = with_ci().build().await;
+    let task = house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.later(LONG);
+    house.drive(claim).await;
+    stuck_at(&house, task, "development", "developer").await;
+    house.sql("UPDATE tasks SET stage_entered_at = created_at");
+    quiet(&house).await;
+    house.later(LONG);
+    assert_eq!(swept(&house).await.unblocked.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_job_took_is_no_part_of_the_time_that_a_person_is_waited_for() {
+    let house = House::confirmed().await;
+    house.add("Say hello").await;
+    house.run_all().await;
+    house.sql("UPDATE tasks SET stage_entered_at = stage_entered_at - 7200000000");
+    house.deliver().await;
+    house.later(59 * MIN);
+    quiet(&house).await;
+    house.later(2 * MIN);
+    assert_eq!(swept(&house).await, Swept::default());
+    let told = house.deliver().await;
+    assert!(told.len() == 1 && told[0].1.contains("for 61 min"), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_task_with_a_job_and_one_that_is_parked_or_escalated_are_left_alone() {
     let house = with_ci().build().await;
     let task = developed(&house).await;

@@ -38,10 +38,12 @@ const CANCEL: &str = "UPDATE jobs SET status = 'cancelled', finished_at = 1 WHER
 const REQUEUE: &str =
     "UPDATE jobs SET status = 'queued', attempts = 0, available_at = 0 WHERE id = NEW.job_id";
 
-/// The rows without those of the run itself, which says of itself that it was abandoned, and where its work is.
+/// The rows without those of the run itself, which says of itself that it was abandoned, where its work is, and what it
+/// cost.
 fn rows_beside_runs(house: &House) -> Vec<String> {
     let mut rows = house.dump();
-    rows.retain(|r| !r.starts_with("runs "));
+    let of_the_run = ["runs ", "task_spend ", "project_spend "];
+    rows.retain(|r| !of_the_run.iter().any(|table| r.starts_with(table)));
     rows
 }
 

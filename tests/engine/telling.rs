@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use orch::domain::id::TaskId;
-use orch::engine::deliver;
 use orch::engine::views::NoticeView;
+use orch::engine::{EngineError, deliver};
 use serde_json::Value;
 
 use super::house::{House, Plan, SHORT};
@@ -349,5 +349,37 @@ async fn a_row_that_cannot_be_read_stands_in_nobodys_way() {
     house.sql("UPDATE outbox SET payload = 'no' WHERE cause = 'first'");
     house.deliver().await;
     assert_eq!(texts(&webhook.asked()), ["<second>"]);
-    assert_eq!(house.count("outbox WHERE status = 'dead'"), 1);
+    let dead = listed(&house).await;
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    let dead = &dead[0];
+    assert_eq!(
+        (
+            dead.status.as_str(),
+            dead.channel.as_str(),
+            dead.cause.as_str(),
+            dead.text.as_str()
+        ),
+        ("dead", "people", "first", "no")
+    );
+    let why = dead.error.clone().unwrap();
+    let cell = format!("outbox {} cannot be read: payload: ", dead.id);
+    assert!(
+        why.starts_with(&cell) && why.ends_with("correct or remove that row"),
+        "{why}"
+    );
+
+    // It is not sent again only to be given up again.
+    let before = house.dump();
+    let refused = deliver::resend(&house.engine, dead.id).await;
+    assert!(
+        matches!(&refused, Err(EngineError::Conflict { what })
+            if *what == format!("notice {} is not sent: {why}", dead.id)),
+        "{refused:?}"
+    );
+    assert_eq!(house.dump(), before);
+    house.sql("UPDATE outbox SET payload = '{\"text\":\"<mended>\"}' WHERE cause = 'first'");
+    deliver::resend(&house.engine, dead.id).await.unwrap();
+    house.deliver().await;
+    assert_eq!(texts(&webhook.asked()), ["<second>", "<mended>"]);
+    assert_eq!(listed(&house).await, []);
 }

@@ -90,7 +90,6 @@ fn what_each_call_costs_with_a_long_history() {
     });
     cost("diff_summary", |_| clone.diff_summary(&old, &head, 2000).unwrap());
     cost("patch_id", |_| clone.patch_id(&old, &head).unwrap());
-    cost("is_merged", |_| clone.is_merged(&head).unwrap());
     repo.at_desk(&["pull", "-q", "--ff-only", "origin", "main"]);
     let onto = repo.commit(&[("b", "b")], "main moved");
     cost("fetch, something new", |n| {
@@ -120,7 +119,12 @@ fn what_each_call_costs_with_a_long_history() {
         clone.fast_forward_main(&chain[n], &expected).unwrap();
         expected = chain[n].clone();
     });
-    assert!(clone.is_merged(&expected).unwrap());
+    assert_eq!(
+        clone
+            .remote_head(&orch::domain::id::BranchName::trusted("main"))
+            .unwrap(),
+        Some(expected)
+    );
 }
 
 #[test]

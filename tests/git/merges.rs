@@ -38,13 +38,11 @@ fn assert_refused(repo: &SampleRepo, copy: &Path, clone: &Repository, old: &Sha,
 fn a_candidate_is_merged_once_and_the_repetition_says_so() {
     let repo = SampleRepo::new();
     let (clone, old, new) = candidate(&repo, &[("a", "a")]);
-    assert!(!clone.is_merged(&new).unwrap());
     assert_eq!(
         clone.fast_forward_main(&new, &old).unwrap(),
         FastForward::Merged(new.clone())
     );
     assert_eq!(sha(&repo.origin, "main"), new);
-    assert!(clone.is_merged(&new).unwrap());
     assert_eq!(
         clone.fast_forward_main(&new, &old).unwrap(),
         FastForward::AlreadyMerged(new.clone())
@@ -288,6 +286,31 @@ fn a_linked_worktree_with_main_is_taken_along_when_clean_and_respected_when_not(
     fs::remove_dir_all(&linked).unwrap();
     let outcome = clone.fast_forward_main(&new, &old).unwrap();
     assert!(matches!(outcome, FastForward::WorkingCopy { .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_copy_that_could_not_follow_is_told_to_whoever_asks_again_until_it_does() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let repo = SampleRepo::with_a_person();
+    let (clone, old, new) = candidate(&repo, &[("a", "a")]);
+    // A person is faster than the files of the merge.
+    let hook = repo.origin.join(".git/hooks/post-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\necho mine >../a\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..2 {
+        let outcome = clone.fast_forward_main(&new, &old).unwrap();
+        let FastForward::MergedWithoutCopy { main, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(main, new);
+        assert_eq!(fs::read_to_string(repo.origin.join("a")).unwrap(), "mine\n");
+    }
+    git(&repo.origin, &["reset", "-q", "--hard"]);
+    assert_eq!(
+        clone.fast_forward_main(&new, &old).unwrap(),
+        FastForward::AlreadyMerged(new)
+    );
 }
 
 #[test]

@@ -277,3 +277,95 @@ fn a_job_of_a_project_that_a_service_does_not_know_is_left_to_those_that_do() {
     first.start();
     first.wait_status(&id, "done");
 }
+
+/// What a service says of a node.
+fn stands(service: &TestService, node: &str) -> String {
+    let nodes: Value = service.api().get("/api/v1/nodes").ok();
+    let found = nodes.as_array().unwrap().iter().find(|n| n["node"] == node);
+    found.map_or_else(String::new, |n| n["stands"].as_str().unwrap().to_owned())
+}
+
+/// Works for the first task when it is told to; for the others it cannot until something is mended.
+const CANNOT: &str = "case $ORCH_WORK_ITEM in *-001) here live; until_told go;; *) here cannot; until_told fail; [ -e \"$out/mended\" ] || exit 127;; esac
+echo x >\"$ORCH_WORK_ITEM.txt\"; commit it";
+/// Works when it is told to.
+const CAN: &str = "here \"$ORCH_WORK_ITEM\"; until_told go; echo x >\"$ORCH_WORK_ITEM.txt\"; commit it";
+
+/// Nobody looks by itself within the test's time: what is quick was told.
+fn slow(setup: Setup) -> Setup {
+    setup.set("queue.tick_s", 3600).set("queue.retry_delay_s", 3600)
+}
+
+#[test]
+fn a_node_that_cannot_start_the_agent_is_blacklisted_and_the_other_takes_the_job_at_once() {
+    let Some(database) = Postgres::fresh() else { return };
+    let repo = Repo::new();
+    let mut first = slow(setup("a", &database, &repo, CANNOT)).start();
+    let live = first.add("Lives on");
+    let (agent, _) = first.wait_here("live");
+    let moved = first.add("Moves");
+    first.wait_here("cannot");
+    let mut second = slow(setup("b", &database, &repo, CAN)).start();
+    first.tell("fail");
+    second.wait_here(&moved);
+    assert_eq!(
+        (stands(&second, "a"), stands(&second, "b")),
+        ("blacklisted".into(), "usable".into())
+    );
+    assert!(lives(agent), "what runs on it goes on");
+    let job = &second.task(&moved).jobs[0];
+    assert_eq!(
+        (job.status.as_str(), job.attempts),
+        ("running", 1),
+        "the node's failure cost no attempt"
+    );
+    second.tell("go");
+    second.wait_status(&moved, "done");
+    first.tell("go");
+    second.wait_status(&live, "done");
+    assert_eq!(
+        (
+            first.worked(&live, "developer"),
+            second.worked(&live, "developer")
+        ),
+        (1, 0)
+    );
+
+    // A restart in between keeps it; what nobody else can take waits and says why; a hand ends it at once.
+    second.stop();
+    first.kill9();
+    first.start();
+    assert_eq!(stands(&first, "a"), "blacklisted");
+    first.tell("mended");
+    let waits = first.add("Waits");
+    wait_until("it says what it waits for", || {
+        let held = first.queue().live.into_iter().find_map(|job| job.held);
+        held.is_some_and(|why| why.starts_with("node a is given nothing for a while"))
+    });
+    assert_eq!(first.worked(&waits, "developer"), 0);
+    first.cli_ok(&["node", "clear", "a"]);
+    first.wait_status(&waits, "done");
+}
+
+#[test]
+fn a_blacklisted_node_works_again_by_itself_when_its_time_is_over() {
+    let Some(database) = Postgres::fresh() else { return };
+    let repo = Repo::new();
+    let setup_of =
+        |node, developer| slow(setup(node, &database, &repo, developer)).set("repair.node_off_s", 5);
+    let mut first = setup_of("a", CANNOT).start();
+    let live = first.add("Lives on");
+    first.tell("go");
+    first.wait_status(&live, "done");
+    let moved = first.add("Moves");
+    first.wait_here("cannot");
+    let mut second = setup_of("b", CAN).start();
+    first.tell("fail");
+    second.wait_here(&moved);
+    first.tell("mended");
+    second.gesture(&moved, "cancelled", None);
+    second.stop();
+    let waits = first.add("Waits");
+    first.wait_status(&waits, "done");
+    assert_eq!(stands(&first, "a"), "usable");
+}

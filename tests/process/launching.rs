@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use orch::process::{ProcessError, RunState, look, stop};
@@ -95,6 +96,29 @@ async fn a_binary_that_cannot_be_started_is_an_error_and_leaves_the_directory_us
     assert_eq!(look(&run.run_dir(), None).unwrap(), RunState::NotLaunched);
     run.exe = exe;
     assert!(run.exit().await.succeeded());
+}
+
+/// A child that another thread is starting holds a copy of every open file until it has become its program.
+#[test]
+fn a_launch_that_failed_leaves_nothing_locked_while_other_processes_are_started() {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let mut run = Run::sh("true");
+        run.exe = "/nonexistent/orch".into();
+        let refused = (0..2_000).find_map(|_| match run.launch() {
+            Err(ProcessError::Shim { .. }) => None,
+            other => Some(other),
+        });
+        done.store(true, Ordering::Relaxed);
+        assert!(refused.is_none(), "{refused:?}");
+    });
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ impl How {
                 error,
                 available_at,
                 notes: Some(format!("after attempt {}", job.attempts)),
+                timeout_percent: None,
             },
             Self::Transient if job.transient_attempts < job.max_transient_attempts => {
                 JobEnd::RetryTransient { error, available_at }

@@ -14,7 +14,7 @@ use orch::domain::run::{ProcessIdentity, Run, RunStep};
 use orch::domain::task::{Task, TaskStatus};
 use orch::domain::time::Timestamp;
 use orch::store::instances::Instance;
-use orch::store::jobs::{ClaimRequest, NewJob};
+use orch::store::jobs::{Budgets, ClaimRequest, NewJob};
 use orch::store::leases::{Lease, LeaseRequest};
 use orch::store::runs::{NewRun, RunPatch};
 use orch::store::tasks::{NewTask, TaskChange};
@@ -137,6 +137,7 @@ pub fn reaped(job: &Job, now: Timestamp) -> JobEnd {
             error,
             available_at: now,
             notes: None,
+            timeout_percent: None,
         }
     } else {
         JobEnd::Failed(error)
@@ -288,6 +289,8 @@ impl World {
             default_project_concurrency: self.limits.in_project,
             paused,
             no_room: false,
+            half_open: Duration::from_secs(1800),
+            budgets: Budgets::default(),
             reserved_ceiling: self.limits.reserved,
             limit: usize::from(limit),
         })
@@ -332,6 +335,7 @@ impl World {
             error: None,
             notes: new.notes.clone(),
             created_at: self.now,
+            timeout_percent: 100,
         }
     }
 

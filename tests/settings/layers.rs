@@ -235,7 +235,7 @@ fn combinations_that_cannot_work_name_every_key_and_its_source() {
     database.url = "postgres://orch:***@db/orch" (env ORCH_DATABASE_URL), db_path = "old.db" (file /x/orch.toml:1): both name the database; keep one of them
     agent.timeout_s = 4000 (env ORCH_AGENT_TIMEOUT_S), agent.timeout_cap_s = 3500 (file /x/orch.toml:3): the timeout is above its cap; lower it or raise the cap
     agent.timeout_overrides_json = "{\"developer\": 3600, \"tester\": 60}" (env ORCH_AGENT_TIMEOUT_OVERRIDES_JSON), agent.timeout_cap_s = 3500 (file /x/orch.toml:3): the developer's 3600 s are above the cap; lower them or raise the cap
-    reaper.max_running_s = 3600 (default), agent.timeout_cap_s = 3500 (file /x/orch.toml:3), agent.kill_grace_s = 10 (default), reaper.finalize_grace_s = 300 (default): a run within its timeout could be reaped; raise reaper.max_running_s above 3810, the sum of the others
+    reaper.max_running_s = 3600 (default), agent.timeout_cap_s = 3500 (file /x/orch.toml:3), agent.check_timeout_s = 540 (default), agent.kill_grace_s = 10 (default), reaper.finalize_grace_s = 300 (default): a run within its timeouts could be reaped; raise reaper.max_running_s above 4360, the sum of the others (the grace twice)
     "#);
 }
 
@@ -258,10 +258,10 @@ fn people_must_be_told_of_a_disk_before_claims_stop() {
 
 #[test]
 fn the_longest_run_must_end_before_the_reaper_may_take_it() {
-    // 2700 + 10 + 300
-    let exact = Start::new().env("ORCH_REAPER_MAX_RUNNING_S", "3010");
+    // 2700 + 10, then 540 + 10, then 300
+    let exact = Start::new().env("ORCH_REAPER_MAX_RUNNING_S", "3560");
     assert!(exact.error().contains("reaper.max_running_s"));
-    Start::new().env("ORCH_REAPER_MAX_RUNNING_S", "3011").settings();
+    Start::new().env("ORCH_REAPER_MAX_RUNNING_S", "3561").settings();
 }
 
 #[test]

@@ -127,6 +127,40 @@ fn three_stages_of_its_own() {
 }
 
 #[test]
+fn what_agents_may_cost_is_as_the_settings_say_unless_the_project_does() {
+    let start = Start::new().file("[budget]\ntask_usd = \"2.50\"\nproject_day_usd = 20\n");
+    let budget = |own: &str| {
+        let limits = parse_with(&start, &format!("repo = \"/srv/shop\"\n{own}"))
+            .unwrap()
+            .budget;
+        (limits.task, limits.project_day)
+    };
+    assert_eq!(budget(""), (Some(2_500_000), Some(20_000_000)));
+    assert_eq!(budget("[budget]\ntask_usd = \"0\"\n"), (None, Some(20_000_000)));
+    assert_eq!(
+        budget("[budget]\nproject_day_usd = \"0.000001\"\n"),
+        (Some(2_500_000), Some(1))
+    );
+    assert_snapshot!(refused("repo = \"/srv/shop\"\n[budget]\ntask_usd = \"much\"\n"), @r#"/x/projects/shop.toml:3: budget.task_usd = "much": give USD as a decimal number, such as "2.50""#);
+    let refused = Start::new().env("ORCH_BUDGET_TASK_USD", "-1");
+    assert_snapshot!(refused.error(), @r#"env ORCH_BUDGET_TASK_USD: budget.task_usd = "-1": give USD as a decimal number in quotes, such as "2.50""#);
+}
+
+#[test]
+fn what_a_stage_may_take_in_all_must_end_before_the_reaper_may_take_it() {
+    let with = |timeout_s: u64, top: &str| {
+        let gate = format!("timeout_s = {timeout_s}");
+        format!("{top}{}", THREE_STAGES.replace("timeout_s = 60", &gate))
+    };
+    // 3600 - 300, of which the developer may take 1800 + 10, the tests 540 + 10, and the gate the rest and 10.
+    parse(&with(929, "")).unwrap();
+    let refused = refused(&with(930, ""));
+    assert_snapshot!(refused, @"/x/projects/shop.toml:5: the agent and the checks of this stage may take 3300 s, and the reaper ends them after 3300: lower a timeout_s, or raise reaper.max_running_s by 1");
+    let quick = "[agents.developer]\ntimeout_s = 1799\n";
+    parse(&format!("{}\n{quick}", with(930, ""))).unwrap();
+}
+
+#[test]
 fn agents_fill_in_from_the_default_one() {
     let project = parse(
         r#"repo = "/src/shop"

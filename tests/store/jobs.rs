@@ -4,7 +4,7 @@ use orch::domain::id::{ClaimEpoch, InstanceId, JobId, NodeName, StageName};
 use orch::domain::job::{Claim, JobEnd, JobStatus};
 use orch::store::jobs::{self, Enqueued, Retried};
 use orch::store::tasks::{self, TaskChange};
-use orch::store::{Guarded, Listing, instances};
+use orch::store::{Conn, Guarded, Listing, instances};
 
 use super::support::*;
 
@@ -57,12 +57,13 @@ on_both! {
         assert_eq!((silent(NOW), silent(later(1))), (vec![], vec![job.id]));
         let lost = InstanceId::trusted("boot-1");
         let id = lost.clone();
-        assert!(bed.write(move |c| instances::is_silent(c, &id, later(1))));
+        assert_eq!(bed.write(move |c| instances::heard(c, &id)), Some(NOW));
         let id = lost.clone();
-        assert!(bed.write(move |c| jobs::is_of(c, claim, &id)));
+        assert!(bed.write(move |c| jobs::is_of(c, claim, Some(&id))));
         let late = Claim { epoch: ClaimEpoch(claim.epoch.0 - 1), ..claim };
         let id = lost.clone();
-        assert!(!bed.write(move |c| jobs::is_of(c, late, &id)));
+        assert!(!bed.write(move |c| jobs::is_of(c, late, Some(&id))));
+        assert!(!bed.write(move |c| jobs::is_of(c, claim, None)));
 
         let (id, elsewhere) = (InstanceId::trusted("boot-3"), other);
         assert_eq!(bed.write(move |c| jobs::adopt(c, &elsewhere, &id)), 0);
@@ -70,12 +71,62 @@ on_both! {
         let (now, at) = (id.clone(), node.clone());
         assert_eq!(bed.write(move |c| jobs::adopt(c, &at, &now)), 1);
         assert_eq!(bed.write(move |c| jobs::adopt(c, &node, &id)), 0);
-        assert!(!bed.write(move |c| jobs::is_of(c, claim, &lost)), "nobody takes it from the boot that is gone");
+        assert!(!bed.write(move |c| jobs::is_of(c, claim, Some(&lost))), "nobody takes it from the boot that is gone");
         let id = InstanceId::trusted("boot-2");
         won(bed.write(move |c| instances::heartbeat(c, &id, later(5))));
         assert_eq!((silent(later(5)), silent(later(6))), (vec![], vec![job.id]));
         let id = InstanceId::trusted("boot-2");
-        assert!(!bed.write(move |c| instances::is_silent(c, &id, later(5))));
+        assert_eq!(bed.write(move |c| instances::heard(c, &id)), Some(later(5)));
+    }
+
+    fn a_running_job_of_an_instance_that_nobody_knows_is_silent_since_its_claim(bed) {
+        let (_, job) = bed.claimed("T-1");
+        let silent = |before| {
+            let found = bed.write(move |c| jobs::of_silent(c, before, JobId(0), 9)).rows;
+            found.iter().map(|j| j.id).collect::<Vec<_>>()
+        };
+        for broken in [
+            "UPDATE jobs SET instance = 'nobody'",
+            "UPDATE jobs SET instance = NULL",
+            "UPDATE jobs SET node = NULL",
+        ] {
+            bed.sql(broken);
+            assert_eq!((silent(NOW), silent(later(1))), (vec![], vec![job.id]), "{broken}");
+        }
+        assert!(bed.write(move |c| jobs::is_of(c, claim_of(&job), None)));
+        bed.sql("UPDATE jobs SET claimed_at = NULL");
+        assert_eq!(silent(NOW).len(), 1);
+        assert_eq!(bed.write(|c| instances::heard(c, &InstanceId::trusted("nobody"))), None);
+
+        let (node, id) = (NodeName::trusted("here"), InstanceId::trusted("boot-9"));
+        let adopt = move |c: &mut Conn| jobs::adopt_all(c, &node, &id);
+        assert_eq!(bed.write(adopt.clone()), 1);
+        assert_eq!(bed.write(adopt), 0);
+        let job = bed.write(|c| jobs::running(c, None, 9)).rows.remove(0);
+        assert_eq!((job.node.unwrap().as_str(), job.instance.unwrap().as_str()), ("here", "boot-9"));
+    }
+
+    fn a_job_that_cannot_be_read_is_known_by_its_claim_and_can_be_ended(bed) {
+        let (task, job) = bed.claimed("T-1");
+        let read = jobs::Bare::of(&job);
+        let id = job.id;
+        assert_eq!(bed.write(move |c| jobs::bare(c, id)), Some(read.clone()));
+        bed.sql("UPDATE jobs SET role = 'juggler'");
+        let broken = bed.write(|c| jobs::running(c, None, 9)).broken;
+        assert!(broken[0].1.contains("role: unknown word \"juggler\""), "{broken:?}");
+        let bare = bed.write(move |c| jobs::bare(c, id)).unwrap();
+        assert_eq!(bare, jobs::Bare { agent: "juggler".to_owned(), ..read });
+        let claim = bare.claim;
+        let close = move |claim: Claim| {
+            bed.write(move |c| jobs::close(c, claim, &JobEnd::Failed("why".to_owned()), later(7)))
+        };
+        assert_eq!(close(Claim { epoch: ClaimEpoch(claim.epoch.0 - 1), ..claim }), Guarded::Lost);
+        won(close(claim));
+        assert_eq!(close(claim), Guarded::Lost);
+        assert_eq!(bed.write(move |c| jobs::bare(c, id)), None);
+        let (one, none) = (task.id, orch::domain::id::TaskId(4711));
+        let ends = bed.write(move |c| jobs::last_ends(c, &[one, none]));
+        assert_eq!(ends.into_iter().collect::<Vec<_>>(), [(one, later(7))]);
     }
 
     fn an_end_wins_only_under_the_current_claim_of_a_running_job(bed) {
@@ -93,7 +144,7 @@ on_both! {
     fn a_late_claim_cannot_end_a_job_that_was_requeued_and_claimed_again(bed) {
         let (_, job) = bed.claimed("T-1");
         let old = claim_of(&job);
-        let retry = JobEnd::Retry { error: "exit code 1".to_owned(), available_at: NOW, notes: None };
+        let retry = JobEnd::Retry { error: "exit code 1".to_owned(), available_at: NOW, notes: None, timeout_percent: None };
         won(bed.write(move |c| jobs::end(c, old, &retry, NOW)));
         assert_eq!(bed.write(move |c| jobs::end(c, old, &JobEnd::Done, NOW)), Guarded::Lost);
         let again = bed.claim(request()).remove(0);
@@ -107,6 +158,7 @@ on_both! {
             error: "exit code 1".to_owned(),
             available_at: later(30),
             notes: notes.map(str::to_owned),
+            timeout_percent: notes.map(|_| 150),
         };
         let transient = JobEnd::RetryTransient { error: "429".to_owned(), available_at: later(30) };
         let snooze = JobEnd::Snooze { reason: "shutdown".to_owned(), available_at: later(30) };
@@ -122,6 +174,7 @@ on_both! {
             let claimed = bed.claim(request()).remove(0);
             let job = won(bed.write(move |c| jobs::end(c, claim_of(&claimed), &end, NOW)));
             assert_eq!((job.attempts, job.transient_attempts), (attempts, transient), "{n}");
+            assert_eq!(job.timeout_percent, if n == 0 { 150 } else { 100 }, "{n}");
             assert_eq!((job.status, job.available_at), (JobStatus::Queued, later(30)));
             assert_eq!((job.node, job.instance, job.claimed_at), (None, None, None));
             assert_eq!(job.notes.as_deref(), notes);

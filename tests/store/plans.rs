@@ -16,7 +16,7 @@ use orch::store::jobs::{self, ClaimRequest};
 use orch::store::retention::{self, Act};
 use orch::store::runs::KeptFilter;
 use orch::store::tasks::Forgotten;
-use orch::store::{Conn, StoreError, intents, outbox, runs, tasks};
+use orch::store::{Conn, StoreError, intents, outbox, runs, spend, tasks};
 
 use super::support::*;
 
@@ -152,6 +152,7 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
             sent(bed, move |c| tasks::reconcile_candidates(c, forgotten)),
         ),
         ("silent", sent(bed, |c| jobs::of_silent(c, NOW, JobId(0), 50))),
+        ("ends", sent(bed, |c| jobs::last_ends(c, &[TaskId(1), TaskId(2)]))),
         ("open runs", sent(bed, runs::open)),
         ("kept work", sent(bed, move |c| runs::kept(c, kept))),
         ("open rescues", sent(bed, |c| intents::open_keyed(c, "rescue:"))),
@@ -205,6 +206,15 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     }
     insta::assert_snapshot!(shown, @r"
     claim: SCAN jobs USING INDEX jobs_running
+    claim: COMPOUND QUERY
+    claim: LEFT-MOST SUBQUERY
+    claim: COMPOUND QUERY
+    claim: LEFT-MOST SUBQUERY
+    claim: SEARCH node_states USING INDEX sqlite_autoindex_node_states_1 (node=?)
+    claim: UNION ALL
+    claim: SEARCH node_cuts USING COVERING INDEX node_cuts_by_node (node=? AND until>?)
+    claim: UNION ALL
+    claim: SCAN retry_scopes USING INDEX retry_scopes_open
     claim: SEARCH jobs USING INDEX jobs_claimable (priority<?)
     claim: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
     claim: SEARCH task_dependencies USING COVERING INDEX sqlite_autoindex_task_dependencies_1 (task_id=?) LEFT-JOIN
@@ -227,7 +237,10 @@ fn on_sqlite_every_statement_uses_the_index_made_for_it() {
     reconcile: CORRELATED SCALAR SUBQUERY 1
     reconcile: SEARCH jobs USING INDEX jobs_one_live_per_task (task_id=?)
     silent: SEARCH jobs USING INDEX jobs_running (id>?)
-    silent: SEARCH instances USING INDEX sqlite_autoindex_instances_1 (id=?)
+    silent: SEARCH instances USING INDEX sqlite_autoindex_instances_1 (id=?) LEFT-JOIN
+    ends: SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)
+    ends: CORRELATED SCALAR SUBQUERY 1
+    ends: SEARCH jobs USING INDEX jobs_by_task (task_id=?)
     open runs: SCAN runs USING INDEX runs_open
     kept work: SEARCH runs USING INDEX runs_kept (id<?)
     open rescues: SCAN intents USING INDEX intents_open
@@ -398,4 +411,35 @@ fn the_writer_waits_for_the_disk() {
         Conn::Pg(_) => panic!("not SQLite"),
     });
     assert_eq!(full, 2);
+}
+
+#[test]
+fn on_sqlite_what_is_spent_is_found_by_its_keys_however_long_the_history_is() {
+    let bed = Bed::sqlite();
+    history(&bed, 1000);
+    bed.write(|c| {
+        let Conn::Sqlite(c) = c else { panic!("not SQLite") };
+        diesel::sql_query("INSERT INTO task_spend (task_id, micro_usd) SELECT id, 1 FROM tasks")
+            .execute(c)?;
+        Ok(())
+    });
+    let run = bed.run(&bed.claim(request())[0]);
+    let (project, task) = (bed.task("MORE").project_id, run.task_id);
+    let statements = sent(&bed, move |c| {
+        spend::charge(c, run.id, 5, NOW)?.won().unwrap();
+        spend::spent(c, task, project, NOW)?;
+        spend::waiting(c, 1, NOW)?;
+        spend::with_work(c, &[project], NOW)?;
+        spend::of_unfinished(c)?;
+        spend::reservations(c, 5)
+    });
+    assert!(statements.len() > 7, "{}", statements.len());
+    for statement in statements {
+        for line in sqlite_plan(&bed, &statement) {
+            let by_index = !line.starts_with("SCAN")
+                || line.contains("USING INDEX jobs_")
+                || line.contains("USING INDEX tasks_");
+            assert!(by_index, "{line}\n{}", statement.sql);
+        }
+    }
 }

@@ -113,7 +113,9 @@ on_both! {
             assert_eq!(count(bed, &format!("runs WHERE {run}")), 1, "{unsettled}");
             bed.sql(settled);
         }
-        assert_eq!(everything(bed, Act::Remove, 200).0.tasks, 1);
+        bed.sql("UPDATE intents SET status = 'intended', kind = 'confirm'");
+        let (gone, _) = everything(bed, Act::Remove, 200);
+        assert_eq!(gone.tasks, 1, "a confirmation is no deed that is open");
     }
 
     fn a_long_history_goes_in_batches_of_the_size_that_was_asked_for(bed) {
@@ -186,11 +188,23 @@ on_both! {
              ('old', 'n', '{}', 1, 1, 1), ('boot-1', 'n', '{}', 1, 1, 1), ('lives', 'n', '{}', 1, 1, NULL), \
              ('young', 'n', '{}', 1, 1, 1700000005000000)",
         );
+        bed.task("OVER");
+        bed.sql("UPDATE tasks SET status = 'done', finished_at = 1 WHERE work_item_id = 'OVER'");
+        // Of a task that is not over too: those stay.
+        bed.sql(
+            "INSERT INTO incidents (at, task_id, job_id, run_id, stage, node, strategy, fix, diagnosis, class, fingerprint, \
+             head, error, decision) SELECT 1, id, 1, 1, 's', 'n', 'x', 'retry', 'x', 'x', 'x', 'x', 'x', \
+             'under_retry_limit' FROM tasks",
+        );
+        bed.sql("INSERT INTO retry_audit (at, event, scope, task_id) SELECT 1, 'retry', 'x', id FROM tasks");
         for act in [Act::Count, Act::Remove] {
+            assert_eq!(bed.write(move |c| retention::incidents(c, act, later(1), 9)), 1);
+            assert_eq!(bed.write(move |c| retention::audit(c, act, later(1), 9)), 1);
             assert_eq!(bed.write(move |c| retention::healings(c, act, later(1), 9)), 1);
             assert_eq!(bed.write(move |c| retention::instances(c, act, later(1), 9)), 1);
         }
         assert_eq!((count(bed, "healing_events"), count(bed, "instances")), (1, 3));
+        assert_eq!((count(bed, "incidents"), count(bed, "retry_audit")), (1, 1));
         assert_eq!(count(bed, "instances WHERE id = 'old'"), 0);
     }
 
@@ -212,7 +226,8 @@ on_both! {
         assert_eq!(known(), Run::Over { at: NOW, keeps_work: true });
         bed.sql("UPDATE intents SET status = 'intended'");
         assert_eq!(found("local", later(1)), [], "perhaps it is being rescued");
-        bed.sql("UPDATE intents SET status = 'done'");
+        bed.sql("UPDATE intents SET kind = 'confirm'");
+        assert_eq!(found("local", later(1)).len(), 1, "a confirmation rescues nothing");
         let run = old.run;
         let give_up = |wip: &'static str| bed.write(move |c| runs::give_up_work(c, run, wip));
         assert_eq!(give_up("refs/orch/wip/OLD/2"), Guarded::Lost);

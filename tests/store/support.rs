@@ -1,5 +1,7 @@
 //! A fresh database for each test, and builders for what stands in it.
 
+use std::time::Duration;
+
 use diesel::RunQueryDsl as _;
 use orch::domain::id::{
     BranchName, InstanceId, NodeName, ProjectId, ProjectName, StageName, Visit, WorkItemId,
@@ -8,7 +10,7 @@ use orch::domain::job::{Claim, Job, JobKind};
 use orch::domain::pipeline::Role;
 use orch::domain::task::{Task, TaskStatus, TrackerKind};
 use orch::domain::time::Timestamp;
-use orch::store::jobs::{self, ClaimRequest, Enqueued, NewJob};
+use orch::store::jobs::{self, Budgets, ClaimRequest, Enqueued, NewJob};
 use orch::store::runs::{self, NewRun};
 use orch::store::tasks::{self, Inserted, NewTask};
 use orch::store::{Conn, Guarded, Store, StoreError, projects};
@@ -227,6 +229,8 @@ pub fn request() -> ClaimRequest {
         default_project_concurrency: None,
         paused: false,
         no_room: false,
+        half_open: Duration::from_secs(1800),
+        budgets: Budgets::default(),
         reserved_ceiling: 100,
         limit: 100,
     }

@@ -8,4 +8,5 @@ mod escalation;
 mod frozen;
 mod lives;
 mod patient;
+mod told;
 mod whole_service;

@@ -13,9 +13,20 @@ const SERVER: &str = "ORCH_TEST_POSTGRES";
 pub struct Postgres(Scratch);
 
 impl Postgres {
-    /// None where there is no server, after saying so on stderr, whatever is captured.
+    /// None where there is no server.
     pub fn fresh() -> Option<Self> {
-        let Ok(server) = std::env::var(SERVER) else {
+        if !Self::is_there() {
+            return None;
+        }
+        let server = std::env::var(SERVER).unwrap();
+        let name = format!("orch_test_{}", uuid::Uuid::new_v4().simple());
+        Some(Self(Scratch::make(&server, &name).unwrap()))
+    }
+
+    /// Whether there is a server. Where there is none that is said on stderr, whatever is captured.
+    pub fn is_there() -> bool {
+        let there = std::env::var_os(SERVER).is_some();
+        if !there {
             assert!(
                 std::env::var_os("CI").is_none(),
                 "CI needs a PostgreSQL server: {SERVER} is not set, see .ci/run"
@@ -24,10 +35,8 @@ impl Postgres {
             let test = thread.name().unwrap_or("a test").to_owned();
             let said = writeln!(std::io::stderr(), "not run: {test}: {SERVER} is not set");
             said.unwrap();
-            return None;
-        };
-        let name = format!("orch_test_{}", uuid::Uuid::new_v4().simple());
-        Some(Self(Scratch::make(&server, &name).unwrap()))
+        }
+        there
     }
 
     pub fn url(&self) -> &str {

@@ -49,7 +49,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// With one agent at once, no pause before retries, and agents that end with the service.
+    /// With one agent at once, no pause before retries (a second after what cools a node), and agents that end with the service.
     pub fn new() -> Self {
         let setup = Self {
             settings: BTreeMap::new(),
@@ -58,6 +58,7 @@ impl Setup {
         };
         setup
             .set("queue.retry_delay_s", 0)
+            .set("repair.node_cool_s", 1)
             .set("agent.kill_grace_s", 1)
             .set("shutdown", "stop")
             .set("log.format", "json")

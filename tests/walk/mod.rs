@@ -9,6 +9,7 @@ mod database_restarts;
 mod default_pipeline;
 mod demo;
 mod drain;
+mod failures;
 mod forgotten;
 mod gates;
 mod healers;

@@ -16,6 +16,7 @@ pub(super) struct Claude {
     totals: Totals,
     messages: BTreeMap<String, Tally>,
     session: Option<String>,
+    model: Option<String>,
     failure: Option<String>,
 }
 
@@ -25,6 +26,10 @@ impl Claude {
             && self.session.as_deref() != Some(session)
         {
             self.session = Some(session.to_owned());
+        }
+        let named = text(event, "model").or_else(|| text(&event["message"], "model"));
+        if let Some(model) = named.filter(|m| self.model.as_deref() != Some(m)) {
+            self.model = Some(model.to_owned());
         }
         match text(event, "type") {
             Some("assistant") => {
@@ -70,6 +75,7 @@ impl Claude {
             beyond: self.messages.values().copied().reduce(Tally::plus),
             failure: self.failure.clone(),
             session: self.session.as_deref(),
+            model: self.model.as_deref(),
         }
     }
 }

@@ -50,6 +50,7 @@ impl Codex {
             beyond: None,
             failure: self.failure.clone(),
             session: self.thread.as_deref(),
+            model: None,
         }
     }
 }

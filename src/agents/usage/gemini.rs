@@ -12,13 +12,17 @@ use super::{Said, Tally, Totals, text, tokens};
 pub(super) struct Gemini {
     totals: Totals,
     session: Option<String>,
+    model: Option<String>,
     failure: Option<String>,
 }
 
 impl Gemini {
     pub(super) fn event(&mut self, event: &Value) {
         match text(event, "type") {
-            Some("init") => self.session = text(event, "session_id").map(str::to_owned),
+            Some("init") => {
+                self.session = text(event, "session_id").map(str::to_owned);
+                self.model = text(event, "model").map(str::to_owned);
+            }
             Some("result") => {
                 self.failure = (text(event, "status") == Some("error")).then(|| {
                     let words = text(&event["error"], "message").unwrap_or("error");
@@ -39,6 +43,7 @@ impl Gemini {
             beyond: None,
             failure: self.failure.clone(),
             session: self.session.as_deref(),
+            model: self.model.as_deref(),
         }
     }
 }

@@ -66,6 +66,7 @@ impl Opencode {
             beyond,
             failure: self.failure.clone().or_else(|| idle.then(no_call)),
             session: self.session.as_deref(),
+            model: None,
         }
     }
 }

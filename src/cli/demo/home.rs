@@ -160,6 +160,7 @@ impl Home {
             shutdown: &'static str,
             server: Server,
             queue: Queue,
+            repair: Repair,
             #[serde(skip_serializing_if = "Option::is_none")]
             database: Option<Database>,
         }
@@ -170,6 +171,10 @@ impl Home {
         #[derive(serde::Serialize)]
         struct Server {
             listen: String,
+        }
+        #[derive(serde::Serialize)]
+        struct Repair {
+            node_cool_s: u64,
         }
         #[derive(serde::Serialize)]
         struct Queue {
@@ -183,6 +188,8 @@ impl Home {
                 listen: self.address.clone(),
             },
             queue: Queue { retry_delay_s: 0 },
+            // An agent that is killed looks like one that ran out of memory.
+            repair: Repair { node_cool_s: 1 },
             database: self.database.as_ref().map(|d| Database {
                 url: d.url().to_owned(),
             }),

@@ -1,7 +1,6 @@
 //! `orch task add`: from flags, or several from a file. Reads the whole file before it adds the first.
 
-use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use awc::http::Method;
 use clap::Args;
@@ -10,8 +9,8 @@ use serde::Deserialize;
 use crate::cli::Global;
 use crate::cli::client::{Answer, Client, converse};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::given::{at_line, named, source, stdin, usable};
 use crate::cli::text;
-use crate::domain::id::WorkItemId;
 use crate::engine::views::{AddTask, TaskView};
 
 pub(super) const EXAMPLES: &str = "\
@@ -143,31 +142,6 @@ fn task_of(args: AddArgs) -> Result<AddTask, Failure> {
     })
 }
 
-fn source(path: &Path) -> Result<String, Failure> {
-    if path == Path::new("-") {
-        return stdin();
-    }
-    std::fs::read_to_string(path).map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))
-}
-
-fn stdin() -> Result<String, Failure> {
-    let mut text = String::new();
-    let mut input = io::stdin();
-    if input.is_terminal() {
-        return Err(Failure::Usage(
-            "`-` reads stdin: pipe something into it, or redirect a file".to_owned(),
-        ));
-    }
-    input
-        .read_to_string(&mut text)
-        .map_err(|e| Failure::Usage(format!("cannot read stdin: {e}")))?;
-    Ok(text)
-}
-
-fn named(path: &Path, why: &str) -> Failure {
-    Failure::Usage(format!("{}: {why}", path.display()))
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TaskFile {
@@ -193,21 +167,6 @@ fn tasks_in(text: &str) -> Result<Vec<AddTask>, String> {
         return Err("holds no [[task]]".to_owned());
     }
     Ok(tasks)
-}
-
-/// The parser's own text has several lines.
-fn at_line(text: &str, e: &toml::de::Error) -> String {
-    let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or("");
-    let line = 1 + before.matches('\n').count();
-    format!("line {line}: {}", e.message().replace('\n', ", "))
-}
-
-/// The service looks again; here a file is refused before the first of it is added.
-fn usable(task: &AddTask) -> Result<(), String> {
-    let mut names = task.id.iter().chain(&task.depends_on);
-    names
-        .try_for_each(|name| WorkItemId::parse(name).map(drop))
-        .map_err(|e| format!("task {:?}: {e}", task.title))
 }
 
 async fn add(client: &Client, task: &AddTask) -> Result<Answer, Failure> {

@@ -222,12 +222,6 @@ impl Pipeline {
             .and_then(|n| self.stage(n))
     }
 
-    /// True when `a` comes before `b`.
-    pub fn is_before(&self, a: &StageName, b: &StageName) -> bool {
-        let pos = |n: &StageName| self.stages.iter().position(|s| s.name == *n);
-        matches!((pos(a), pos(b)), (Some(x), Some(y)) if x < y)
-    }
-
     /// The stage in which the candidate is made mergeable: the one with `branch_mergeable`, else the merging one.
     pub fn merge_gate_stage(&self) -> &Stage {
         let gated = |s: &&Stage| s.gates.iter().any(|g| g.kind == GateKind::BranchMergeable);

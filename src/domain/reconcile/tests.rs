@@ -74,7 +74,8 @@ fn what_a_task_without_a_job_is_at_first_sight() {
             skip_parked,
             now: NOW,
         };
-        let got = sight(&task(status, minutes, reason), stage(&pipeline, name), &policy);
+        let task = task(status, minutes, reason);
+        let got = sight(&task, stage(&pipeline, name), idle_since(&task, None), &policy);
         assert_eq!(
             got, expected,
             "{name} {status} for {minutes} min, {reason:?}, {skip_parked}"
@@ -178,5 +179,20 @@ fn of_a_parked_task_only_green_is_heard() {
     }
     for status in [TaskStatus::WaitingHuman, TaskStatus::Done, TaskStatus::Cancelled] {
         assert_eq!(healed("development", status, "w", "green"), Heal::Leave);
+    }
+}
+
+#[test]
+fn a_task_is_idle_since_it_entered_its_stage_or_since_the_last_job_ended_there() {
+    let task = task(TaskStatus::Active, 60, None);
+    let at = |minutes: u64| NOW - Duration::from_secs(60 * minutes);
+    let table = [
+        (None, at(60)),
+        // Of an earlier stage.
+        (Some(at(61)), at(60)),
+        (Some(at(20)), at(20)),
+    ];
+    for (last_end, since) in table {
+        assert_eq!(idle_since(&task, last_end), since, "{last_end:?}");
     }
 }

@@ -1,9 +1,11 @@
 //! What the reaper and the lease keeper did since the start, for people. Nothing is decided by it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::job::Job;
+use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
+use crate::store::jobs::Bare;
 
 /// A job that was settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub struct Counters {
     stats: Mutex<Stats>,
+    /// When a look found each running claim's process alive last.
+    alive: Mutex<BTreeMap<Claim, Timestamp>>,
     sweeping: tokio::sync::Mutex<()>,
 }
 
@@ -44,19 +48,26 @@ impl Counters {
         self.sweeping.lock().await
     }
 
-    pub(super) fn note_sweep(&self, at: Timestamp, trouble: usize) {
+    /// Ends a sweep that came to these claims.
+    pub(super) fn end_sweep(&self, at: Timestamp, trouble: usize, running: &BTreeSet<Claim>) {
+        self.alive().retain(|claim, _| running.contains(claim));
         let mut stats = self.stats();
         stats.last_run = Some(at);
         stats.trouble_total += trouble as u64;
     }
 
-    pub(super) fn note(&self, job: &Job, outcome: &str) -> Reaped {
+    pub(super) fn note_alive(&self, claim: Claim, at: Timestamp) {
+        self.alive().insert(claim, at);
+    }
+
+    pub(super) fn alive_at(&self, claim: Claim) -> Option<Timestamp> {
+        self.alive().get(&claim).copied()
+    }
+
+    pub(super) fn note(&self, job: &Bare, outcome: &str) -> Reaped {
         let reaped = Reaped {
-            job_id: job.id.0,
-            agent: job
-                .role
-                .map_or(job.kind.as_str(), |role| role.as_str())
-                .to_owned(),
+            job_id: job.claim.job.0,
+            agent: job.agent.clone(),
             outcome: outcome.to_owned(),
         };
         let mut stats = self.stats();
@@ -72,6 +83,10 @@ impl Counters {
     /// The counts as they are now.
     pub fn now(&self) -> Stats {
         self.stats().clone()
+    }
+
+    fn alive(&self) -> MutexGuard<'_, BTreeMap<Claim, Timestamp>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stats(&self) -> MutexGuard<'_, Stats> {

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use crate::domain::id::{InstanceId, JobId, NodeName};
+use crate::domain::id::{JobId, NodeName};
 use crate::domain::job::{Job, JobEnd};
 use crate::domain::reap::Settlement;
 use crate::domain::run::RunStep;
 use crate::domain::time::Timestamp;
 use crate::process::RunState;
 use crate::store::healing::NewHealing;
-use crate::store::{Conn, StoreError, clock, healing, instances, jobs, tasks};
+use crate::store::jobs::Bare;
+use crate::store::{Conn, StoreError, clock, healing, instances, jobs, readable, tasks};
 
-use super::super::run::claim_of;
+use super::super::contain::contained;
 use super::super::run::reaped::{self, Case, Decided, Tree, action};
+use super::super::run::{self, claim_of};
 use super::super::{Engine, EngineError, transition};
+use super::pages::unreadable;
 
 /// What was taken over from silent instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,24 +46,20 @@ pub async fn take_over(engine: &Engine) -> Result<TakenOver, EngineError> {
         let own = engine.own_clock();
         let read = engine.store().read(move |tx| {
             let before = clock::now(tx, own)? - ttl;
-            jobs::of_silent(tx, before, after, PAGE)
+            let page = jobs::of_silent(tx, before, after, PAGE)?;
+            Ok::<_, StoreError>((page.rows, unreadable(tx, page.broken)?))
         });
-        let page = read.await?;
-        let seen = page.rows.iter().map(|job| job.id.0);
-        let Some(last) = seen.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
+        let (rows, broken) = read.await?;
+        let seen = rows.iter().map(|job| job.id);
+        let Some(last) = seen.chain(broken.iter().map(|(job, _)| job.claim.job)).max() else {
             break;
         };
-        after = JobId(last);
-        for (id, why) in page.broken {
-            taken.trouble.push(format!("job {id} cannot be read: {why}"));
+        after = last;
+        for (job, why) in broken {
+            taken.note(job.claim.job, contained(fail(engine, job, &why)).await);
         }
-        for job in page.rows {
-            let id = job.id;
-            match take(engine, job).await {
-                Ok(Some(line)) => taken.jobs.push(line),
-                Ok(None) | Err(EngineError::Lost) => {}
-                Err(e) => taken.trouble.push(format!("job {id}: {e}")),
-            }
+        for job in rows {
+            taken.note(job.id, contained(take(engine, job)).await);
         }
     }
     if !taken.jobs.is_empty() {
@@ -69,19 +68,72 @@ pub async fn take_over(engine: &Engine) -> Result<TakenOver, EngineError> {
     Ok(taken)
 }
 
+impl TakenOver {
+    fn note(&mut self, job: JobId, done: Result<Option<String>, EngineError>) {
+        match done {
+            Ok(line) => self.jobs.extend(line),
+            Err(EngineError::Lost) => {}
+            Err(e) => self.trouble.push(format!("job {job}: {e}")),
+        }
+    }
+}
+
 /// None: it was heard again, or somebody else was first.
 async fn take(engine: &Engine, job: Job) -> Result<Option<String>, EngineError> {
-    let Some(lost) = job.instance.clone() else {
-        return Ok(None);
-    };
-    let line = match delivered(engine, &job).await? {
-        Some((case, decided)) => go_on(engine, lost, case, decided).await?,
-        None => queue_again(engine, lost, job.clone()).await?,
+    let lost = Lost::of(engine, Bare::of(&job));
+    let line = match delivered(engine, &job).await {
+        Ok(Some((case, decided))) => go_on(engine, &lost, case, decided).await?,
+        // What cannot be read cannot have been delivered.
+        Ok(None) | Err(EngineError::Store(StoreError::Broken { .. })) => queue_again(engine, &lost).await?,
+        Err(e) => return Err(e),
     };
     if line.is_some() {
-        engine.reaped.note(&job, "taken over from a lost node");
+        engine.reaped.note(&lost.job, "taken over from a lost node");
     }
     Ok(line)
+}
+
+/// A running job whose instance was silent when it was listed.
+#[derive(Clone)]
+struct Lost {
+    job: Bare,
+    own_clock: Timestamp,
+    ttl: Duration,
+}
+
+impl Lost {
+    fn of(engine: &Engine, job: Bare) -> Self {
+        Self {
+            job,
+            own_clock: engine.own_clock(),
+            ttl: engine.settings().instance.ttl,
+        }
+    }
+
+    /// For how long the instance was silent, while it still is and still has the claim. If so neither changes until this
+    /// transaction ends. One that nobody knows was heard last when it claimed.
+    fn silence(&self, tx: &mut Conn) -> Result<Option<Duration>, StoreError> {
+        let instance = self.job.instance.as_ref();
+        let heard = match instance {
+            Some(id) => instances::heard(tx, id)?,
+            None => None,
+        };
+        let silent = clock::now(tx, self.own_clock)?.since(heard.unwrap_or(self.job.since));
+        let lost = silent > self.ttl && jobs::is_of(tx, self.job.claim, instance)?;
+        Ok(lost.then_some(silent))
+    }
+
+    fn healed(&self, engine: &Engine, silent: Duration, action: &str) -> NewHealing {
+        let node = self.job.node.as_ref().map_or("?", NodeName::as_str);
+        NewHealing {
+            kind: "node lost".into(),
+            subject: format!("job {}", self.job.claim.job),
+            why: format!("node {node} was not heard for {} s", silent.as_secs()),
+            action: action.to_owned(),
+            stuck: Some(silent),
+            instance: engine.instance().clone(),
+        }
+    }
 }
 
 /// The job as a case, where its task can go on from what its run has delivered.
@@ -109,54 +161,40 @@ async fn delivered(engine: &Engine, job: &Job) -> Result<Option<(Case, Decided)>
 
 async fn go_on(
     engine: &Engine,
-    lost: InstanceId,
+    lost: &Lost,
     case: Case,
     decided: Decided,
 ) -> Result<Option<String>, EngineError> {
-    let (own, ttl) = (engine.own_clock(), engine.settings().instance.ttl);
-    let (claim, silent) = (case.claim, lost.clone());
-    let guard = move |tx: &mut Conn| {
-        let before = clock::now(tx, own)? - ttl;
-        is_lost(tx, claim, &silent, before)
-    };
-    let Some(a) = reaped::take(engine, &case, guard).await? else {
+    let asked = lost.clone();
+    let silence = engine.store().read(move |tx| asked.silence(tx)).await?;
+    let still = lost.clone();
+    let guard = move |tx: &mut Conn| Ok(still.silence(tx)?.is_some());
+    let (Some(silent), Some(a)) = (silence, reaped::take(engine, &case, guard).await?) else {
         return Ok(None);
     };
-    let healed = healed(engine, &case.job, ttl, action(decided.settlement));
+    let healed = lost.healed(engine, silent, action(decided.settlement));
     let line = line(&healed);
     reaped::settle_elsewhere(engine, a, decided, healed).await?;
     Ok(Some(line))
 }
 
-/// Whether the claim is still that of an instance which is still silent. If so neither changes until this transaction
-/// ends.
-fn is_lost(
-    tx: &mut Conn,
-    claim: crate::domain::job::Claim,
-    lost: &InstanceId,
-    before: Timestamp,
-) -> Result<bool, StoreError> {
-    Ok(instances::is_silent(tx, lost, before)? && jobs::is_of(tx, claim, lost)?)
-}
-
-async fn queue_again(engine: &Engine, lost: InstanceId, job: Job) -> Result<Option<String>, EngineError> {
-    let (own, ttl, healer) = (engine.own_clock(), engine.settings().instance.ttl, engine.clone());
+async fn queue_again(engine: &Engine, lost: &Lost) -> Result<Option<String>, EngineError> {
+    let (healer, lost) = (engine.clone(), lost.clone());
     let taken = engine.store().write(move |tx| {
-        let (now, claim) = (clock::now(tx, own)?, claim_of(&job));
-        if !is_lost(tx, claim, &lost, now - ttl)? {
+        let Some(silent) = lost.silence(tx)? else {
             return Ok(None);
-        }
-        let silent = instances::by_id(tx, &lost)?.map_or(ttl, |i| now.since(i.heartbeat_at));
-        let healed = healed(&healer, &job, silent, action(Settlement::Refund));
+        };
+        let (now, job) = (clock::now(tx, lost.own_clock)?, &lost.job);
+        let healed = lost.healed(&healer, silent, action(Settlement::Refund));
         let end = JobEnd::Snooze {
             reason: healed.why.clone(),
             available_at: now,
         };
-        if !jobs::end(tx, claim, &end, now)?.is_won() {
+        if !jobs::end(tx, job.claim, &end, now)?.is_won() {
             return Ok(None);
         }
         transition::give_back(tx, job.task_id, job.project_id, now)?;
-        if let Some(task) = tasks::by_id(tx, job.task_id)? {
+        if let Some(task) = readable(tasks::by_id(tx, job.task_id))? {
             let text = format!("{}: {}", healed.why, healed.action);
             transition::say(tx, &task, "healed", &text, now)?;
         }
@@ -166,16 +204,23 @@ async fn queue_again(engine: &Engine, lost: InstanceId, job: Job) -> Result<Opti
     Ok(taken.await?)
 }
 
-fn healed(engine: &Engine, job: &Job, silent: Duration, action: &str) -> NewHealing {
-    let node = job.node.as_ref().map_or("?", NodeName::as_str);
-    NewHealing {
-        kind: "node lost".into(),
-        subject: format!("job {}", job.id),
-        why: format!("node {node} was not heard for {} s", silent.as_secs()),
-        action: action.to_owned(),
-        stuck: Some(silent),
-        instance: engine.instance().clone(),
+/// A job whose row nobody can read would be claimed by nobody: it fails.
+async fn fail(engine: &Engine, job: Bare, why: &str) -> Result<Option<String>, EngineError> {
+    let lost = Lost::of(engine, job);
+    let asked = lost.clone();
+    let Some(silent) = engine.store().read(move |tx| asked.silence(tx)).await? else {
+        return Ok(None);
+    };
+    let healed = lost.healed(engine, silent, action(Settlement::Fail));
+    let (line, still) = (line(&healed), lost.clone());
+    let why = format!("{}, and its {why}", healed.why);
+    let guard = move |tx: &mut Conn| Ok(still.silence(tx)?.is_some());
+    let failed = run::fail(engine, &lost.job, &why, Some(healed), guard).await?;
+    if !failed.is_won() {
+        return Ok(None);
     }
+    engine.reaped.note(&lost.job, action(Settlement::Fail));
+    Ok(Some(line))
 }
 
 fn line(healed: &NewHealing) -> String {

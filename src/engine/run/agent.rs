@@ -1,14 +1,10 @@
 //! Starts the agent under its shim, waits for its end, and reads what it used.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::time::Duration;
 
 use crate::agents::preset::{self, AgentChoice, AgentCommand, PromptInput};
-use crate::agents::usage::{UsageFormat, UsageMeter};
+use crate::domain::budget;
 use crate::domain::run::{ExitRecord, RunStep, StopCause};
-use crate::domain::usage::UsageReport;
 use crate::process::{self, LaunchSpec, ProcessWatch, RunState};
 use crate::settings::project::{self, AgentSettings};
 use crate::store::runs::RunPatch;
@@ -17,6 +13,7 @@ use super::super::look::about;
 use super::super::{Engine, EngineError, Hint, blocking, transition};
 use super::failed::{self, Again};
 use super::prepare::{PROMPT_FILE, role};
+use super::spending::{self, LOOK, Spending};
 use super::{Attempt, Step};
 
 /// The agent is started, and its identity recorded before anything else is done. Died in between: the run
@@ -50,13 +47,17 @@ pub(super) async fn launch(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
     Ok(Step::On)
 }
 
-/// Waits for the recorded exit. The shim holds the limits, so there is nothing to do meanwhile.
+/// Waits for the recorded exit. The shim holds the limits of time; what the run costs is looked at meanwhile.
 pub(super) async fn watch(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
     let run_dir = a.run_dir(engine);
     loop {
         let exit = match process::look(&run_dir, a.run.shim.as_ref())? {
             RunState::Running(shim) => {
-                ProcessWatch::open(&shim).wait().await;
+                if let Ended::TooDear = wait(engine, a, &ProcessWatch::open(&shim)).await? {
+                    a.check_hold(engine).await?;
+                    // What follows is found in its recorded exit, by us or by whoever comes after us.
+                    failed::end_tree(engine, &a.run, a.claim).await?;
+                }
                 continue;
             }
             RunState::Ended(exit) => exit,
@@ -74,10 +75,44 @@ pub(super) async fn watch(engine: &Engine, a: &mut Attempt) -> Result<Step, Engi
     }
 }
 
+/// Why a run is waited for no longer.
+enum Ended {
+    /// It has ended.
+    ByItself,
+    /// It goes beyond what may be spent.
+    TooDear,
+}
+
+async fn wait(engine: &Engine, a: &mut Attempt, watch: &ProcessWatch) -> Result<Ended, EngineError> {
+    let format = command(engine, a)?.usage_format;
+    let Some(mut spending) = Spending::begin(engine, a, format, settings_of(a)?.model) else {
+        watch.wait().await;
+        return Ok(Ended::ByItself);
+    };
+    while tokio::time::timeout(LOOK, watch.wait()).await.is_err() {
+        match spending.look(engine, a).await {
+            Ok(Some(_)) => return Ok(Ended::TooDear),
+            Ok(None) => {}
+            Err(EngineError::Lost) => return Err(EngineError::Lost),
+            // The agent's work is not thrown away because the database does not answer: the next look tells the same.
+            Err(_) => {}
+        }
+    }
+    Ok(Ended::ByItself)
+}
+
 pub(super) async fn ended(engine: &Engine, a: &mut Attempt, exit: ExitRecord) -> Result<Step, EngineError> {
     let format = command(engine, a)?.usage_format;
     let dir = a.run_dir(engine);
-    let report = blocking(move || meter(&dir, format)).await?;
+    let report = blocking(move || Ok::<_, EngineError>(spending::report(&dir, format))).await?;
+    let model = report.model.clone().or(settings_of(a)?.model);
+    let usage = report
+        .usage
+        .map(|usage| spending::priced(engine, usage, model.as_deref()));
+    let charge = match &exit.cause {
+        Some(StopCause::NotStarted { .. }) => 0,
+        Some(_) | None => budget::final_charge(usage, engine.settings().budget.reserve),
+    };
     let succeeded = exit.succeeded();
     let text = match &exit.cause {
         Some(StopCause::NotStarted { .. }) => not_started(a, &process::exit_text(&exit))?,
@@ -91,7 +126,8 @@ pub(super) async fn ended(engine: &Engine, a: &mut Attempt, exit: ExitRecord) ->
     let patch = RunPatch {
         step: Some(RunStep::Exited),
         exit: Some(exit),
-        usage: report.usage,
+        usage,
+        charge: Some(charge),
         error: failure.clone(),
         ..RunPatch::default()
     };
@@ -134,27 +170,6 @@ fn not_started(a: &Attempt, text: &str) -> Result<String, EngineError> {
     Ok(format!(
         "{text}: the agent could not be started; install it, or correct {section} {key} in {file}"
     ))
-}
-
-fn meter(run_dir: &Path, format: UsageFormat) -> Result<UsageReport, EngineError> {
-    let mut meter = UsageMeter::new(format);
-    let path = process::output_path(run_dir);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        // A log that could not be written (full disk) costs the figures, not the run.
-        Err(_) => return Ok(meter.finish()),
-    };
-    let mut reader = BufReader::new(file);
-    loop {
-        let read = match reader.fill_buf() {
-            Ok([]) | Err(_) => return Ok(meter.finish()),
-            Ok(chunk) => {
-                meter.bytes(chunk);
-                chunk.len()
-            }
-        };
-        reader.consume(read);
-    }
 }
 
 fn settings_of(a: &Attempt) -> Result<AgentSettings, EngineError> {
@@ -201,10 +216,9 @@ fn command(engine: &Engine, a: &Attempt) -> Result<AgentCommand, EngineError> {
 fn launch_spec(engine: &Engine, a: &Attempt, command: &AgentCommand) -> Result<LaunchSpec, EngineError> {
     let agent = &engine.settings().agent;
     let (role, own) = (role(a)?, settings_of(a)?);
-    let timeout = own
-        .timeout
-        .or_else(|| agent.timeout_overrides.get(&role).copied())
-        .unwrap_or(agent.timeout);
+    let timeout = time_limit(engine, a)?;
+    // After an attempt that was ended too early all its limits grow alike.
+    let longer = |limit: Duration| limit * u32::try_from(a.job.timeout_percent).unwrap_or(100) / 100;
     let prompt = a.run_dir(engine).join(PROMPT_FILE);
     let prompt = std::path::absolute(&prompt).map_err(EngineError::file(&prompt))?;
     let mut extra = command.env.clone();
@@ -223,12 +237,21 @@ fn launch_spec(engine: &Engine, a: &Attempt, command: &AgentCommand) -> Result<L
         cwd: std::path::absolute(&cwd).map_err(EngineError::file(&cwd))?,
         stdin: command.stdin.then_some(prompt),
         log_cap_bytes: agent.log_cap_bytes,
-        timeout: Some(timeout.min(agent.timeout_cap)),
-        stall: positive(own.stall.unwrap_or(agent.stall)),
-        startup: positive(own.startup.unwrap_or(agent.startup)),
+        timeout: Some(longer(timeout).min(agent.timeout_cap)),
+        stall: positive(longer(own.stall.unwrap_or(agent.stall))),
+        startup: positive(longer(own.startup.unwrap_or(agent.startup))),
         kill_grace: agent.kill_grace,
         lease: engine.run_lease(),
     })
+}
+
+/// How long an attempt of this role may take, before repair made it longer: as the project, the role's setting or the
+/// setting for all says.
+pub(in crate::engine) fn time_limit(engine: &Engine, a: &Attempt) -> Result<Duration, EngineError> {
+    let agent = &engine.settings().agent;
+    let (role, own) = (role(a)?, settings_of(a)?);
+    let of_role = || agent.timeout_overrides.get(&role).copied();
+    Ok(own.timeout.or_else(of_role).unwrap_or(agent.timeout))
 }
 
 fn delivery(chosen: project::PromptDelivery) -> preset::PromptDelivery {

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::domain::job::{Claim, Job, JobEnd};
-use crate::domain::run::{Run, RunStep};
+use crate::domain::job::{Claim, JobEnd, JobKind};
+use crate::domain::retry;
+use crate::domain::run::{ProcessIdentity, Run, RunStep};
+use crate::domain::time::Timestamp;
 use crate::domain::walk;
 use crate::process::{self, Forbidden, ProcessError, RunState};
-use crate::store::{StoreError, jobs, runs, tasks};
+use crate::store::healing::NewHealing;
+use crate::store::jobs::Bare;
+use crate::store::{Conn, Guarded, StoreError, healing, jobs, readable, runs, spend, tasks};
 
-use super::super::transition::{self, Abort, Briefing, Ending};
-use super::super::{Engine, EngineError, Hint, heal};
+use super::super::transition::{self, Abort, Briefing};
+use super::super::{Engine, EngineError, Hint, budget, heal, repair};
 use super::{Attempt, Step, finish, tidy};
 
 /// Whether the job is tried again.
@@ -49,7 +53,7 @@ pub(super) async fn settle(
     // Whoever was superseded would end the agent of its successor.
     a.check_hold(engine).await?;
     end_tree(engine, &a.run, a.claim).await?;
-    let why = super::super::check::one_line(why, 1000);
+    let why = super::super::check::one_line(&engine.settings().without_secrets(why), 1000);
     // A repository that cannot be reached must not keep the job from being settled: the worktree stays, and
     // the next start sweeps it after keeping its work.
     let kept = match tidy::put_away(engine, &a.project, &a.task, &a.run, a.claim).await {
@@ -57,60 +61,79 @@ pub(super) async fn settle(
         Err(EngineError::Git(e)) => Some(format!("; its work is not kept yet, tried again soon: {e}")),
         Err(e) => return Err(e),
     };
-    let now = engine.now();
-    let end = match again {
-        Again::WithoutCost => JobEnd::Snooze {
-            reason: why.clone(),
-            available_at: now,
-        },
-        Again::Transient if a.job.transient_attempts < a.job.max_transient_attempts => {
-            let nth = a.job.transient_attempts;
-            JobEnd::RetryTransient {
-                error: why.clone(),
-                available_at: now + retry_delay(engine, nth),
-            }
+    let failure = match (a.job.kind, again) {
+        (JobKind::Agent, Again::IfAttemptsLeft) if engine.settings().repair.enabled => {
+            Some((repair::look(engine, a, &why).await?, repair::Case::of(a)))
         }
-        Again::IfAttemptsLeft | Again::Transient if a.job.attempts < a.job.max_attempts => JobEnd::Retry {
-            error: why.clone(),
-            available_at: now + retry_delay(engine, a.job.attempts - 1),
-            notes: None,
-        },
-        Again::IfAttemptsLeft | Again::Transient | Again::Never => JobEnd::Failed(why.clone()),
+        (_, _) => None,
     };
-    let fails = matches!(end, JobEnd::Failed(_));
-    let healed = a.heals.clone().or_else(|| heal::killed_agent(engine, a, &end));
-    let ending = Ending {
-        healed,
-        ..a.ending(end)
-    };
+    let now = engine.now();
+    let plain = plain_end(engine, a, &why, again, now);
+    let killed = heal::killed_agent(engine, a);
+    let mut ending = a.ending(JobEnd::Done);
     let (task, s) = (a.task.clone(), a.setting(engine));
     a.run.error = Some(why.clone());
     let kept = kept.unwrap_or_default();
-    let text = format!(
-        "{}: {why}{kept}",
-        if fails {
-            "failed"
-        } else {
-            "attempt failed, tried again"
-        }
-    );
-    engine
+    // What Orch ended because of what it cost is not begun again.
+    let limit = match (a.job.kind, again) {
+        (JobKind::Agent, Again::WithoutCost) => a.project.config.budget.task,
+        (_, _) => None,
+    };
+    let unheard = (a.run.step == RunStep::Running).then(|| engine.settings().budget.reserve);
+    let line = engine
         .store()
         .write(move |tx| {
-            transition::end_claim(tx, &ending, now)?;
-            let b = Briefing {
-                text: text.clone(),
-                kind: "failed",
-                ..Briefing::default()
-            };
-            if fails {
-                transition::block(tx, s.now, &task, &why, &b)?;
-            } else {
-                transition::say(tx, &task, b.kind, &b.text, now)?;
+            // Whoever was superseded counts nothing.
+            ending.hold.check(tx)?;
+            if let Some(reserve) = unheard
+                && !spend::assume(tx, ending.hold.run, reserve, now)?.is_won()
+            {
+                return Err(Abort::Lost);
             }
-            Ok::<_, Abort>(())
+            let spent_up = budget::spent_up(tx, &task, limit)?;
+            let (end, line) = match (&failure, &spent_up) {
+                (Some((failure, case)), _) => {
+                    let answer = repair::answer(tx, case, failure, now)?;
+                    (answer.end, Some(answer.line))
+                }
+                (None, Some(why)) => (JobEnd::Cancelled(why.clone()), None),
+                (None, None) => (plain, None),
+            };
+            let failed = match &end {
+                JobEnd::Failed(why) => Some(why.clone()),
+                JobEnd::Retry { .. } | JobEnd::RetryTransient { .. } | JobEnd::Held { .. } => {
+                    ending.healed = ending.healed.or(killed);
+                    None
+                }
+                JobEnd::Done | JobEnd::Cancelled(_) | JobEnd::Snooze { .. } => None,
+            };
+            if let Some(healed) = &mut ending.healed {
+                healed.action = action(&end).to_owned();
+                ending.line = ending.line.map(|_| format!("{}: {}", healed.why, healed.action));
+            }
+            ending.end = end;
+            transition::end_claim(tx, &ending, now)?;
+            if let Some(line) = &line {
+                transition::say(tx, &task, "repair", line, now)?;
+            }
+            match (failed, spent_up) {
+                (None, Some(why)) => budget::stop(tx, &task, &why, &kept, now)?,
+                (Some(why), _) => {
+                    let b = Briefing::line("failed", format!("failed: {why}{kept}"));
+                    transition::block(tx, s.now, &task, &why, &b)?;
+                }
+                (None, None) => {
+                    let text = format!("attempt failed, tried again: {why}{kept}");
+                    transition::say(tx, &task, "failed", &text, now)?;
+                }
+            }
+            Ok::<_, Abort>(line.map(|line| format!("[{}] {line}", task.work_item_id)))
         })
         .await?;
+    if let Some(line) = line {
+        slog_scope::info!("{}", line);
+        engine.hint(Hint::Audit);
+    }
     a.run.step = RunStep::Evaluated;
     engine.committed();
     match finish::clean_up(engine, a).await {
@@ -120,11 +143,58 @@ pub(super) async fn settle(
     }
 }
 
+/// What was done, for people.
+fn action(end: &JobEnd) -> &'static str {
+    match end {
+        JobEnd::Done => "done",
+        JobEnd::Failed(_) => "failed, its task is blocked",
+        JobEnd::Cancelled(_) => "cancelled",
+        JobEnd::Retry { .. } => "queued again",
+        JobEnd::RetryTransient { .. } | JobEnd::Snooze { .. } | JobEnd::Held { .. } => {
+            "queued again, the attempt refunded"
+        }
+    }
+}
+
+/// How a job ends that no rule is asked about.
+fn plain_end(engine: &Engine, a: &Attempt, why: &str, again: Again, now: Timestamp) -> JobEnd {
+    let (error, first) = (why.to_owned(), engine.settings().queue.retry_delay);
+    match again {
+        Again::WithoutCost => JobEnd::Snooze {
+            reason: error,
+            available_at: now,
+        },
+        Again::Transient if a.job.transient_attempts < a.job.max_transient_attempts => {
+            JobEnd::RetryTransient {
+                error,
+                available_at: now + retry::pause(first, a.job.transient_attempts),
+            }
+        }
+        Again::IfAttemptsLeft | Again::Transient if a.job.attempts < a.job.max_attempts => JobEnd::Retry {
+            error,
+            available_at: now + retry::pause(first, a.job.attempts - 1),
+            notes: None,
+            timeout_percent: None,
+        },
+        Again::IfAttemptsLeft | Again::Transient | Again::Never => JobEnd::Failed(error),
+    }
+}
+
 /// Nothing of a run's tree may live on when its job is queued again or over, and nothing of it may begin to.
 pub(super) async fn end_tree(engine: &Engine, run: &Run, claim: Claim) -> Result<(), EngineError> {
-    let dir = super::run_dir(engine, claim);
     // A launch may be on its way since the step before it was recorded.
-    if run.step >= RunStep::Prepared && run.step < RunStep::Evaluated {
+    let launches = run.step >= RunStep::Prepared && run.step < RunStep::Evaluated;
+    end_tree_of(engine, claim, launches, run.shim.as_ref()).await
+}
+
+async fn end_tree_of(
+    engine: &Engine,
+    claim: Claim,
+    launches: bool,
+    shim: Option<&ProcessIdentity>,
+) -> Result<(), EngineError> {
+    let dir = super::run_dir(engine, claim);
+    if launches {
         let forbidden = async {
             while process::forbid(&dir)? == Forbidden::Starting {
                 sleep(Duration::from_millis(5)).await;
@@ -136,7 +206,7 @@ pub(super) async fn end_tree(engine: &Engine, run: &Run, claim: Claim) -> Result
             Err(_) => return Err(ProcessError::AlreadyLaunched { run_dir: dir }.into()),
         }
     }
-    match process::look(&dir, run.shim.as_ref())? {
+    match process::look(&dir, shim)? {
         RunState::Running(shim) => {
             process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
             Ok(())
@@ -149,11 +219,6 @@ pub(super) async fn end_tree(engine: &Engine, run: &Run, claim: Claim) -> Result
 
 /// A shim that starts says so within milliseconds.
 const STARTING: Duration = Duration::from_secs(30);
-
-fn retry_delay(engine: &Engine, before: i32) -> Duration {
-    let doublings = u32::try_from(before.clamp(0, 6)).unwrap_or(0);
-    engine.settings().queue.retry_delay * 2_u32.pow(doublings)
-}
 
 /// The task moved on without this job: it is done, and advances nothing.
 pub(super) async fn already_past(engine: &Engine, a: &Attempt) -> Result<(), EngineError> {
@@ -180,39 +245,70 @@ pub(super) async fn already_past(engine: &Engine, a: &Attempt) -> Result<(), Eng
     finish::clean_up(engine, a).await
 }
 
-/// The project or the stage of a job is gone: the job fails and its task is blocked, with what to do.
+/// A job whose attempt cannot even be looked at (its project or stage is gone, a row of it cannot be read) fails, and its
+/// task is blocked, with what to do. Its tree is ended first.
+///
+/// # Errors
+/// A process that does not die; the database's.
 pub(in crate::engine) async fn without_stage(
     engine: &Engine,
-    claim: Claim,
-    job: &Job,
+    job: &Bare,
     why: &str,
-) -> Result<(), EngineError> {
-    let (held, run) = engine
+    heals: Option<NewHealing>,
+) -> Result<Guarded<()>, EngineError> {
+    let claim = job.claim;
+    let read = engine
         .store()
-        .read(move |tx| Ok::<_, StoreError>((jobs::holds(tx, claim)?, runs::of_claim(tx, claim)?)))
-        .await?;
+        .read(move |tx| Ok::<_, StoreError>((jobs::holds(tx, claim)?, runs::of_claim(tx, claim))));
+    let (held, run) = read.await?;
     // Nothing of it works on for a task that people see as blocked.
-    if let Some(run) = run.filter(|_| held) {
-        end_tree(engine, &run, claim).await?;
+    match run {
+        Ok(Some(run)) if held => end_tree(engine, &run, claim).await?,
+        // What it started stands in its folder too.
+        Err(StoreError::Broken { .. }) if held => end_tree_of(engine, claim, true, None).await?,
+        Ok(_) | Err(StoreError::Broken { .. }) => {}
+        Err(e) => return Err(e.into()),
     }
-    let (task_id, why, now) = (job.task_id, why.to_owned(), engine.now());
-    let wrote = engine
-        .store()
-        .write(move |tx| {
-            if !jobs::end(tx, claim, &JobEnd::Failed(why.clone()), now)?.is_won() {
-                return Err(Abort::Lost);
-            }
-            let task = tasks::by_id(tx, task_id)?.ok_or(Abort::Lost)?;
-            transition::block_unplaced(tx, &task, &why, now)?;
-            Ok(())
-        })
-        .await;
-    match wrote {
-        Ok(()) | Err(Abort::Lost) => {
-            engine.committed();
-            engine.hint(Hint::Jobs);
-            super::abandon(engine, claim).await
+    let ended = fail(engine, job, why, heals, |_| Ok(true)).await?;
+    match super::abandon(engine, claim).await {
+        // The job is settled; what it left is put away when its rows can be read again.
+        Err(EngineError::Store(StoreError::Broken { .. })) => Ok(ended),
+        left => left.map(|()| ended),
+    }
+}
+
+/// Fails a job by what can always be read of it: its task is blocked where that can be read, and people are told in
+/// either case.
+///
+/// # Errors
+/// The database's.
+pub(in crate::engine) async fn fail(
+    engine: &Engine,
+    job: &Bare,
+    why: &str,
+    heals: Option<NewHealing>,
+    guard: impl FnOnce(&mut Conn) -> Result<bool, StoreError> + Send + 'static,
+) -> Result<Guarded<()>, EngineError> {
+    let (job, why, now) = (job.clone(), why.to_owned(), engine.now());
+    let wrote = engine.store().write(move |tx| {
+        let end = JobEnd::Failed(why.clone());
+        if !guard(tx)? || !jobs::close(tx, job.claim, &end, now)?.is_won() {
+            return Err(Abort::Lost);
         }
+        if let Some(healed) = &heals {
+            healing::push(tx, healed, now)?;
+        }
+        match readable(tasks::by_id(tx, job.task_id))? {
+            Some(task) => transition::block_unplaced(tx, &task, &why, now),
+            None => transition::tell_failed(tx, &job, &why, now),
+        }
+    });
+    match wrote.await {
+        Ok(()) => {
+            engine.committed();
+            Ok(Guarded::Won(()))
+        }
+        Err(Abort::Lost) => Ok(Guarded::Lost),
         Err(e) => Err(e.into()),
     }
 }

@@ -19,9 +19,10 @@ use crate::store::runs::{Closing, RunPatch};
 use crate::store::{Guarded, intents, runs};
 
 use super::super::transition::{self, Abort};
-use super::super::{Engine, EngineError, ProjectHandle, blocking};
+use super::super::{Engine, EngineError, ProjectHandle, blocking, budget};
 use super::failed::{self, Again};
-use super::{Attempt, Step, remove_dir, tidy};
+use super::tidy::{self, remove_dir};
+use super::{Attempt, Step};
 
 /// Who Orch's own commits are by.
 pub(super) fn author(role: &str) -> Identity {
@@ -38,19 +39,14 @@ pub(super) async fn commit(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
     if exit.ended_by_orch() {
         let why = match exit.cause {
             Some(StopCause::LeaseExpired { .. }) => process::exit_text(exit),
-            _ => "stopped by Orch".to_owned(),
+            _ => budget::why_stopped(engine, &a.task)
+                .await?
+                .unwrap_or_else(|| "stopped by Orch".to_owned()),
         };
         return failed::over(engine, a, &why, Again::WithoutCost).await;
     }
     if let Some(why) = a.run.error.clone() {
-        // A program that does not exist will not exist in a moment either.
-        let absent = exit.code == Some(127) && matches!(exit.cause, Some(StopCause::NotStarted { .. }));
-        let again = if absent {
-            Again::Never
-        } else {
-            Again::IfAttemptsLeft
-        };
-        return failed::over(engine, a, &why, again).await;
+        return failed::over(engine, a, &why, Again::IfAttemptsLeft).await;
     }
     let Some(start) = a.run.start_sha.clone() else {
         return failed::over(

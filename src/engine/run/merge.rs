@@ -13,6 +13,7 @@ use crate::domain::job::{JobEnd, JobKind};
 use crate::domain::pipeline::{GateKind, GateSpec, Role, Stage};
 use crate::domain::run::RunStep;
 use crate::domain::task::{Task, TaskStatus};
+use crate::domain::time::Timestamp;
 use crate::domain::walk;
 use crate::git::FastForward;
 use crate::store::intents::{Intent, IntentKind, NewIntent};
@@ -45,7 +46,7 @@ async fn without_gate(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineEr
     }
     let (head, _, contained) = positions(a).await?;
     if contained {
-        return merged(engine, a, &head).await;
+        return merged(engine, a, &head, None).await;
     }
     let config = &a.project.config;
     let cause = match config.test_command {
@@ -71,11 +72,12 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
     }
     let (head, main, contained) = positions(a).await?;
     // Main has it already: we died around the merge, or a person was faster. There is no second merge.
-    let intended = |i: Intent| i.payload.get("head").and_then(|h| h.as_str()) == Some(head.as_str());
+    let intended = recorded.filter(|i| word(i, "head") == Some(head.as_str()));
     let candidate = a.task.candidate.clone();
-    if contained && (candidate.as_ref() == Some(&head) || recorded.is_some_and(intended)) {
-        // The repository is asked once more all the same: a working copy may have been left half way.
-        return send(engine, a, lease, &head, &main).await;
+    if contained && (candidate.as_ref() == Some(&head) || intended.is_some()) {
+        // The repository is asked once more all the same: a working copy may have been left half way from where main was.
+        let before = intended.and_then(|i| Sha::parse(word(&i, "main")?).ok());
+        return send(engine, a, lease, &head, &before.unwrap_or(main)).await;
     }
     let question = Question {
         head: None,
@@ -107,6 +109,10 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         return send(engine, a, lease, &judgement.looked.judged.head, &main).await;
     }
     judge::conclude(engine, a, judgement).await
+}
+
+fn word<'a>(intent: &'a Intent, key: &str) -> Option<&'a str> {
+    intent.payload.get(key)?.as_str()
 }
 
 /// All that has to be green before a merge. The candidate was judged when the stage was entered or a person was asked;
@@ -169,11 +175,8 @@ async fn send(
     intended.await?;
     let outcome = fast_forward(engine, a, lease, head, main).await?;
     match outcome {
-        FastForward::Merged(_) | FastForward::AlreadyMerged(_) => merged(engine, a, head).await,
-        FastForward::MergedWithoutCopy { reason, .. } => {
-            copy_left_behind(engine, a, reason).await?;
-            merged(engine, a, head).await
-        }
+        FastForward::Merged(_) | FastForward::AlreadyMerged(_) => merged(engine, a, head, None).await,
+        FastForward::MergedWithoutCopy { reason, .. } => merged(engine, a, head, Some(reason)).await,
         FastForward::WorkingCopy { reason } | FastForward::Refused { why: reason } => {
             snooze(engine, a, reason, Until::Pause(a.pause(engine))).await
         }
@@ -198,25 +201,20 @@ async fn fast_forward(
 }
 
 /// The merge stands, but a person's working copy shows the old files: that person has to know.
-async fn copy_left_behind(engine: &Engine, a: &Attempt, reason: String) -> Result<(), EngineError> {
-    let (task, hold, now) = (a.task.clone(), a.hold(), engine.now());
-    let wrote = engine.store().write(move |tx| {
-        hold.check(tx)?;
-        let text = format!("merged, but the working copy of the repository could not follow: {reason}");
-        transition::say(tx, &task, "merge", &text, now)?;
-        transition::notify(
-            tx,
-            &task,
-            "working-copy",
-            &format!("{}: {text}", task.work_item_id),
-            now,
-        )
-    });
-    wrote.await.map_err(EngineError::from)
+fn copy_left_behind(tx: &mut Conn, task: &Task, reason: &str, now: Timestamp) -> Result<(), Abort> {
+    let text = format!("merged, but the working copy of the repository could not follow: {reason}");
+    transition::say(tx, task, "merge", &text, now)?;
+    let text = format!("{}: {text}", task.work_item_id);
+    transition::notify(tx, task, "working-copy", &text, now)
 }
 
-/// Main has the candidate: recorded once, with its pull request.
-async fn merged(engine: &Engine, a: &mut Attempt, head: &Sha) -> Result<Step, EngineError> {
+/// Main has the candidate: recorded once, with its pull request, and with why a working copy could not follow.
+async fn merged(
+    engine: &Engine,
+    a: &mut Attempt,
+    head: &Sha,
+    left_behind: Option<String>,
+) -> Result<Step, EngineError> {
     let (hold, task, head, now) = (a.hold(), a.task.clone(), head.clone(), engine.now());
     let (forge, main) = (a.project.forge, a.project.config.main.clone());
     let recorded = engine.store().write(move |tx| {
@@ -230,6 +228,9 @@ async fn merged(engine: &Engine, a: &mut Attempt, head: &Sha) -> Result<Step, En
         };
         let intent = intents::aim(tx, &new, now)?;
         if intents::finish(tx, intent.id, "merged", now)?.is_won() {
+            if let Some(reason) = &left_behind {
+                copy_left_behind(tx, &task, reason, now)?;
+            }
             forge.record_merged(tx, (task.project_id, &task.branch), &head, now)?;
             let text = format!("{} merged into {main}", head.short());
             transition::say(tx, &task, "merge", &text, now)?;

@@ -3,7 +3,7 @@
 //! Every step is recorded before the next begins, under the claim epoch and the monitor epoch. Whoever drives
 //! a run that was begun by another goes on from the recorded step; the other one can write nothing any more.
 
-mod agent;
+pub(super) mod agent;
 mod failed;
 mod finish;
 mod judge;
@@ -12,6 +12,7 @@ mod perform;
 mod prepare;
 pub(super) mod reaped;
 mod reserved;
+mod spending;
 mod tidy;
 
 use std::path::PathBuf;
@@ -27,15 +28,16 @@ use crate::domain::pipeline::Stage;
 use crate::domain::run::{Run, RunStep};
 use crate::domain::task::Task;
 use crate::store::healing::NewHealing;
+use crate::store::jobs::Bare;
 use crate::store::runs::{Closing, NewRun, RunPatch};
-use crate::store::{Conn, Guarded, StoreError, jobs, runs, tasks};
+use crate::store::{Conn, Guarded, StoreError, jobs, runs, spend, tasks};
 
-pub(super) use failed::without_stage;
+pub(super) use failed::{fail, without_stage};
 pub(super) use finish::packet_of;
 pub(super) use tidy::wip_copy;
 
 use super::transition::{Abort, Ending, Hold, Setting};
-use super::{Engine, EngineError, ProjectHandle, blocking};
+use super::{Engine, EngineError, ProjectHandle};
 
 /// How driving a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Attempt {
         Setting::new(engine, &self.project, engine.now())
     }
 
-    fn run_dir(&self, engine: &Engine) -> PathBuf {
+    pub(in crate::engine) fn run_dir(&self, engine: &Engine) -> PathBuf {
         run_dir(engine, self.claim)
     }
 
@@ -155,7 +157,8 @@ pub async fn drive(engine: &Engine, claim: Claim) -> Result<Driven, EngineError>
                 return Ok(Driven::Superseded);
             }
             Opened::Impossible { why, job } => {
-                failed::without_stage(engine, claim, &job, &why).await?;
+                // Lost: somebody else ended it.
+                let _ = failed::without_stage(engine, &Bare::of(&job), &why, None).await?;
                 return Ok(Driven::Over);
             }
         };
@@ -368,11 +371,18 @@ pub async fn abandon(engine: &Engine, claim: Claim) -> Result<(), EngineError> {
         Closing::Abandoned
     };
     let (id, now) = (run.id, engine.now());
+    let unheard = (run.step == RunStep::Running).then(|| engine.settings().budget.reserve);
     // Lost: somebody else cleaned up.
     drop(
         engine
             .store()
-            .write(move |tx| runs::close(tx, id, how, None, now))
+            .write(move |tx| {
+                if let Some(reserve) = unheard {
+                    // Lost: it is counted by somebody else.
+                    let _ = spend::assume(tx, id, reserve, now)?;
+                }
+                runs::close(tx, id, how, None, now)
+            })
             .await?,
     );
     Ok(())
@@ -384,13 +394,4 @@ pub fn claim_of(job: &Job) -> Claim {
         job: job.id,
         epoch: job.claim_epoch,
     }
-}
-
-/// Removes a folder and all in it; an absent one is fine.
-async fn remove_dir(dir: PathBuf) -> Result<(), EngineError> {
-    blocking(move || match std::fs::remove_dir_all(&dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(EngineError::file(dir)(e)),
-        Ok(()) | Err(_) => Ok(()),
-    })
-    .await
 }

@@ -52,6 +52,10 @@ pub(super) async fn perform(
     let act = Act {
         ending: Ending {
             keeps_lease: merges,
+            delivered: matches!(
+                onward,
+                Onward::Advance(_) | Onward::Merge | Onward::AskConfirm | Onward::WaitHuman(_)
+            ),
             ..a.ending(JobEnd::Done)
         },
         job: a.job.clone(),
@@ -139,8 +143,8 @@ impl Act {
     /// Neither advance nor roll back. A reserved job waits itself; an agent's job is over and a reserved one waits.
     fn ask_again(&mut self, tx: &mut Conn, s: &Setting, answer: &Answer) -> Result<(), Abort> {
         let text = transition::said(answer);
-        transition::alert_if_overdue(tx, s, &self.task, &text)?;
         if self.job.kind.is_reserved() {
+            transition::alert_if_overdue(tx, s, &self.task, &text)?;
             let (reason, available_at) = match &self.waits {
                 Some(waiting) => (waiting.why.clone(), waiting.until(tx, s.now, LEASE_FALLBACK)?),
                 None => (text, s.now + self.pause),
@@ -168,6 +172,7 @@ impl Act {
                 error: error.clone(),
                 available_at: s.now,
                 notes: self.packet.as_ref().map(EvidencePacket::render),
+                timeout_percent: None,
             };
             self.end(tx, s)?;
             transition::say(tx, &self.task, b.kind, &b.text, s.now)?;

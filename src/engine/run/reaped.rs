@@ -359,6 +359,7 @@ async fn learn_exit(
                 step: Some(RunStep::Exited),
                 error: (!exit.succeeded()).then(|| process::exit_text(&exit)),
                 exit: Some(exit),
+                charge: Some(engine.settings().budget.reserve),
                 ..RunPatch::default()
             };
             a.record(engine, patch).await

@@ -167,3 +167,14 @@ impl Tidy {
         Ok(Some(name))
     }
 }
+
+/// Removes a folder and all in it; an absent one is fine.
+pub(super) async fn remove_dir(dir: PathBuf) -> Result<(), EngineError> {
+    blocking(
+        move || match deed!("remove a folder of a run", std::fs::remove_dir_all(&dir)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(EngineError::file(dir)(e)),
+            Ok(()) | Err(_) => Ok(()),
+        },
+    )
+    .await
+}

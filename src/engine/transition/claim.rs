@@ -1,10 +1,10 @@
 //! Who may write about a claim, and how the claim ends. A transaction of somebody who was superseded leaves no trace.
 
 use crate::domain::id::{MonitorEpoch, RunId};
-use crate::domain::job::{Claim, Job, JobEnd};
+use crate::domain::job::{Claim, Job, JobEnd, JobKind};
 use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, repair};
 use crate::store::events::NewEvent;
 use crate::store::healing::NewHealing;
 use crate::store::runs::RunPatch;
@@ -35,6 +35,8 @@ pub(in crate::engine) struct Ending {
     pub end: JobEnd,
     /// The job that follows merges: the lease goes on to it, so that nobody else moves main in between.
     pub keeps_lease: bool,
+    /// An agent's work passed its gates: its scope works, and what was done about the failure before helped.
+    pub delivered: bool,
     /// What was stuck, where the end heals it.
     pub healed: Option<NewHealing>,
     /// The same as a line of the task.
@@ -47,6 +49,7 @@ impl Ending {
             hold,
             end,
             keeps_lease: false,
+            delivered: false,
             healed: None,
             line: None,
         }
@@ -101,6 +104,7 @@ pub(in crate::engine) fn end_claim(tx: &mut Conn, ending: &Ending, now: Timestam
     let error = match &ending.end {
         JobEnd::Failed(why)
         | JobEnd::Retry { error: why, .. }
+        | JobEnd::Held { error: why, .. }
         | JobEnd::RetryTransient { error: why, .. } => Some(why.clone()),
         JobEnd::Done | JobEnd::Cancelled(_) | JobEnd::Snooze { .. } => None,
     };
@@ -111,6 +115,9 @@ pub(in crate::engine) fn end_claim(tx: &mut Conn, ending: &Ending, now: Timestam
     };
     record(tx, ending.hold, &patch, now)?;
     let job = won(jobs::end(tx, ending.hold.claim, &ending.end, now)?)?;
+    if ending.delivered && job.kind == JobKind::Agent && ending.end == JobEnd::Done {
+        repair::helped(tx, &job, now)?;
+    }
     if let Some(healed) = &ending.healed {
         healing::push(tx, healed, now)?;
     }

@@ -25,7 +25,7 @@ use claim::won;
 pub(super) use claim::{Abort, Ending, end_claim, record};
 pub(super) use dependants::strand;
 pub(super) use moves::{Asked, go_on, said};
-pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say};
+pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say, tell_failed};
 use notices::{notice_state, tracker_state};
 
 use super::look::merge_key;

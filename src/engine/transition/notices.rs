@@ -6,11 +6,13 @@ use super::{Abort, Setting};
 use crate::domain::delivery::Channel;
 use crate::domain::id::StageName;
 use crate::domain::pipeline::CREATED;
+use crate::domain::reconcile;
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::store::events::NewEvent;
+use crate::store::jobs::Bare;
 use crate::store::outbox::{NewOutbox, OutboxKind};
-use crate::store::{Conn, StoreError, events, outbox};
+use crate::store::{Conn, StoreError, events, jobs, outbox};
 
 /// One line of what happened to a task, for people.
 pub(in crate::engine) fn say(
@@ -95,19 +97,45 @@ pub(in crate::engine) fn notify(
     )
 }
 
+/// Tells people that a job failed whose task cannot be read; the lease that the task may hold is given back.
+pub(in crate::engine) fn tell_failed(
+    tx: &mut Conn,
+    job: &Bare,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), Abort> {
+    super::give_back(tx, job.task_id, job.project_id, now)?;
+    let claim = job.claim;
+    let text = format!("job {} ({}) failed: {why}", claim.job, job.agent);
+    let row = NewOutbox {
+        task_id: Some(job.task_id),
+        cause: format!("notify:failed:{}:{}", claim.job, claim.epoch),
+        kind: OutboxKind::Notification,
+        channel: Channel::People,
+        payload: json!({ "about": "blocked", "text": text }),
+        available_at: now,
+    };
+    outbox::push(tx, &row, now)?;
+    Ok(())
+}
+
 /// Names the alert about a visit that takes long.
 pub(in crate::engine) fn alert_cause(task: &Task) -> String {
     format!("notify:waits:{}:{}", task.id, task.visit)
 }
 
-/// Tells people which gate keeps a task in its stage for long, and why: once for a visit.
+/// Tells people which gate keeps a task in its stage for long, and why: once for a visit. What the work itself took does
+/// not count.
 pub(in crate::engine) fn alert_if_overdue(
     tx: &mut Conn,
     s: &Setting,
     task: &Task,
     why: &str,
 ) -> Result<(), Abort> {
-    let waited = s.now.since(task.stage_entered_at);
+    let ends = jobs::last_ends(tx, &[task.id])?;
+    let waited = s
+        .now
+        .since(reconcile::idle_since(task, ends.get(&task.id).copied()));
     if waited < s.gate_alert {
         return Ok(());
     }

@@ -1,9 +1,11 @@
 //! What waits to be told, and what could not be.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::store::outbox::Notice;
+use crate::domain::time::Timestamp;
+use crate::store::outbox::Written;
 
 /// A notice that is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -33,23 +35,28 @@ pub struct NoticeView {
 }
 
 impl NoticeView {
-    pub(in crate::engine) fn of(notice: &Notice, status: &str) -> Self {
-        let said = ["text", "body", "state"].map(|key| notice.text(key));
+    pub(in crate::engine) fn of(notice: Written, status: &str) -> Self {
         Self {
-            id: notice.id.0,
+            id: notice.id,
             status: status.to_owned(),
-            kind: notice.kind.as_str().to_owned(),
-            channel: notice.channel.as_str().to_owned(),
-            cause: notice.cause.clone(),
-            text: said
-                .into_iter()
-                .find(|t| !t.is_empty())
-                .unwrap_or_default()
-                .to_owned(),
+            kind: notice.kind,
+            channel: notice.channel,
+            cause: notice.cause,
+            text: said(&notice.payload),
             attempts: notice.attempts,
-            error: notice.error.clone(),
-            created_at: notice.created_at.to_string(),
-            available_at: notice.available_at.to_string(),
+            error: notice.error,
+            created_at: Timestamp(notice.created_at).to_string(),
+            available_at: Timestamp(notice.available_at).to_string(),
         }
     }
+}
+
+/// What a notice says; its whole content where that is not written as Orch writes it.
+fn said(payload: &str) -> String {
+    let Ok(content) = serde_json::from_str::<Value>(payload) else {
+        return payload.to_owned();
+    };
+    let texts = ["text", "body", "state"].map(|key| content.get(key).and_then(Value::as_str));
+    let said = texts.into_iter().flatten().find(|text| !text.is_empty());
+    said.unwrap_or_default().to_owned()
 }

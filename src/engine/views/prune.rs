@@ -22,6 +22,10 @@ pub struct PruneReport {
     pub healings: u64,
     /// Boots of the service that stopped.
     pub instances: u64,
+    /// Failures that were answered.
+    pub incidents: u64,
+    /// Entries of the audit of retries.
+    pub audit: u64,
     /// WIP refs.
     pub wip_refs: u64,
     /// Folders of runs.
@@ -52,6 +56,7 @@ impl PruneReport {
     pub fn removed_something(&self) -> bool {
         let sums = [self.tasks, self.jobs, self.runs, self.details, self.notices];
         let more = [self.healings, self.instances, self.wip_refs, self.folders];
-        !self.dry_run && sums.iter().chain(&more).any(|n| *n > 0)
+        let repair = [self.incidents, self.audit];
+        !self.dry_run && sums.iter().chain(&more).chain(&repair).any(|n| *n > 0)
     }
 }

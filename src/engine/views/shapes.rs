@@ -5,6 +5,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, 
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::batch;
 use crate::domain::gate;
 use crate::domain::job;
 use crate::domain::pipeline;
@@ -107,6 +108,8 @@ shapes! {
     Role = words(pipeline::Role::ALL.map(pipeline::Role::as_str));
     /// What a gate answered.
     GateState = words(gate::GateState::ALL.map(gate::GateState::as_str));
+    /// How the tasks of a batch are worked.
+    BatchMode = words(batch::BatchMode::ALL.map(batch::BatchMode::as_str));
     /// Where a cost comes from.
     Provenance = words(run::Provenance::ALL.map(run::Provenance::as_str));
 
@@ -118,6 +121,8 @@ shapes! {
     WorkItemName = text(1, 64, WORK_ITEM);
     /// A task's name; `project/NAME` where several projects have it.
     TaskName = text(1, 105, TASK);
+    /// A batch's name.
+    BatchName = text(1, 64, WORK_ITEM);
     /// A path within the repository.
     RepositoryPath = text(1, usize::MAX, PATH);
     /// A caller's own key for a task.

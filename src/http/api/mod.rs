@@ -1,5 +1,7 @@
 //! `/api/v1`: all that the command line does. One file per family; each handler is one call into the engine.
 
+mod batches;
+mod budget;
 mod events;
 mod healed;
 mod jobs;
@@ -10,6 +12,7 @@ mod projects;
 mod prune;
 mod queue;
 mod reap;
+mod repair;
 mod rescue;
 mod runs;
 mod tasks;
@@ -23,12 +26,17 @@ use super::openapi;
 #[derive(OpenApi)]
 #[openapi(paths(
     openapi::show,
+    batches::submit,
+    batches::show,
+    batches::resume,
+    batches::cancel,
     projects::list,
     tasks::list,
     tasks::add,
     tasks::show,
     tasks::gesture,
     tasks::runs,
+    budget::show,
     events::list,
     healed::list,
     jobs::show,
@@ -43,6 +51,14 @@ use super::openapi;
     queue::resume,
     reap::plan,
     reap::sweep,
+    repair::check,
+    repair::reload,
+    repair::stats,
+    repair::incidents,
+    repair::breakers,
+    repair::reset,
+    repair::nodes,
+    repair::clear,
     leases::list,
     leases::release,
     runs::show,
@@ -55,8 +71,10 @@ pub(super) struct Described;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.configure(openapi::routes)
+        .configure(batches::routes)
         .configure(projects::routes)
         .configure(tasks::routes)
+        .configure(budget::routes)
         .configure(events::routes)
         .configure(healed::routes)
         .configure(jobs::routes)
@@ -64,6 +82,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(prune::routes)
         .configure(queue::routes)
         .configure(reap::routes)
+        .configure(repair::routes)
         .configure(leases::routes)
         .configure(runs::routes)
         .configure(rescue::routes);

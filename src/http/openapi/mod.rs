@@ -39,6 +39,8 @@ const TOKEN: &str = "token";
         (name = "tasks", description = "Units of work, and what people do to them"),
         (name = "jobs", description = "Entries of the queue"),
         (name = "leases", description = "Who may merge into which repository"),
+        (name = "budget", description = "What agents cost and may cost"),
+        (name = "repair", description = "Failures and how they are answered"),
         (name = "runs", description = "Attempts at jobs, and what their agents print"),
     )
 )]

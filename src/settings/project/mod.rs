@@ -17,6 +17,7 @@ pub use error::{ProjectError, ProjectProblem};
 pub use new::{NewAgent, NewProject};
 
 use super::Settings;
+use crate::domain::budget::Limits;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::domain::pipeline::{Pipeline, Role};
 use crate::domain::task::TrackerKind;
@@ -52,6 +53,8 @@ pub struct Project {
     pub max_concurrency: Option<usize>,
     /// Rollbacks after which a task is escalated.
     pub max_developer_retries: i32,
+    /// What its agents may cost.
+    pub budget: Limits,
     /// The project is Orch itself: never deployed without Confirm Deploy.
     pub self_hosting: bool,
     /// How it is deployed.

@@ -1,17 +1,20 @@
 //! From a project's text to a [`Project`]: the scalars at the top, and the sections put together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::Settings;
+use super::super::budget::{limit, micro_usd};
 use super::super::document::Document;
 use super::agents;
 use super::deliver::{self, Place};
 use super::error::ProjectError;
-use super::stages::{self, Means};
+use super::stages::{self, Means, Times};
 use super::table::{At, Notes, Table};
-use super::{Ci, DeployBy, Project};
+use super::{AgentSettings, Ci, DeployBy, Project};
+use crate::domain::budget::Limits;
 use crate::domain::id::{BranchName, ProjectName};
-use crate::domain::pipeline::{DefaultPipeline, Pipeline};
+use crate::domain::pipeline::{DefaultPipeline, Pipeline, Role};
 
 /// A project, and where its name stands.
 pub(super) struct Read {
@@ -81,7 +84,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         forge,
         merge_gate,
         deploy_by: deploy.by,
-        check_timeout_s: settings.agent.check_timeout.as_secs(),
+        times: times(&default_agent, &agents, settings),
     };
     let own = stages::pipeline(top, &means);
     let self_hosting = self_hosting.is_some_and(|at| at.value);
@@ -101,6 +104,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         .whole("max_concurrency", 1)
         .and_then(|at| usize::try_from(at.value).ok());
     let retries = top.whole("max_developer_retries", 0).map(|at| at.value);
+    let budget = budget(top, settings);
     if !notes.are_empty() {
         return None;
     }
@@ -128,12 +132,52 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             default_agent,
             max_concurrency,
             max_developer_retries: retries.unwrap_or(settings.max_developer_retries),
+            budget,
             self_hosting,
             merge_gate,
             prompts,
             source: source.to_owned(),
         },
     })
+}
+
+/// `[budget]`: what it does not say is as the settings say.
+fn budget(top: &Table<'_>, settings: &Settings) -> Limits {
+    let limits = settings.budget.limits;
+    let Some(own) = top.table("budget") else {
+        return limits;
+    };
+    let usd = |key| {
+        own.parsed(key, |text| {
+            micro_usd(text).ok_or_else(|| "give USD as a decimal number, such as \"2.50\"".to_owned())
+        })
+        .map(|at| limit(at.value))
+    };
+    let limits = Limits {
+        task: usd("task_usd").unwrap_or(limits.task),
+        project_day: usd("project_day_usd").unwrap_or(limits.project_day),
+    };
+    own.finish();
+    limits
+}
+
+fn times(default: &AgentSettings, own: &BTreeMap<Role, AgentSettings>, settings: &Settings) -> Times {
+    let of = |role: Role| {
+        let agent = own.get(&role).unwrap_or(default);
+        (
+            role,
+            agent.timeout.unwrap_or_else(|| settings.agent.timeout_of(role)),
+        )
+    };
+    Times {
+        agents: Role::ALL.into_iter().map(of).collect(),
+        check: settings.agent.check_timeout,
+        kill_grace: settings.agent.kill_grace,
+        in_all: settings
+            .reaper
+            .max_running
+            .saturating_sub(settings.reaper.finalize_grace),
+    }
 }
 
 fn default_pipeline(means: &Means, confirm: bool) -> Pipeline {

@@ -2,6 +2,8 @@
 //! its objections gets a line, and gates that this project could never satisfy are refused.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -19,8 +21,50 @@ pub(super) struct Means {
     pub(super) forge: ForgeKind,
     pub(super) merge_gate: bool,
     pub(super) deploy_by: DeployBy,
-    /// Time a command gate may take where it says nothing.
-    pub(super) check_timeout_s: u64,
+    pub(super) times: Times,
+}
+
+/// How long what runs for a stage may take.
+pub(super) struct Times {
+    /// A run of each role.
+    pub(super) agents: BTreeMap<Role, Duration>,
+    /// The test command, and a command gate that says nothing.
+    pub(super) check: Duration,
+    /// Each of them, until it is gone.
+    pub(super) kill_grace: Duration,
+    /// All of them, before the reaper takes their job for stuck.
+    pub(super) in_all: Duration,
+}
+
+impl Means {
+    /// What the job of a stage may take in the worst case: its agent, then every check that its gates ask for.
+    fn longest(&self, role: Option<Role>, gates: &[Result<GateSpec, String>]) -> Duration {
+        let times = &self.times;
+        let agent = role.and_then(|role| times.agents.get(&role).copied());
+        // The same tests answer two gates.
+        let mut tests = None;
+        let mut checks = Vec::new();
+        for gate in gates.iter().flatten() {
+            match &gate.kind {
+                GateKind::TestsLocal => tests = Some(times.check),
+                GateKind::CiGreen if self.ci == Ci::Tests => tests = Some(times.check),
+                GateKind::BranchMergeable => checks.push(times.check),
+                GateKind::Command { timeout_s, .. } => checks.push(Duration::from_secs(*timeout_s)),
+                GateKind::CiGreen
+                | GateKind::AnalysisComplete
+                | GateKind::HumanApproved
+                | GateKind::ArchitectureDone
+                | GateKind::ReviewApproved
+                | GateKind::ReviewerVerdict
+                | GateKind::TestsPassed
+                | GateKind::StagingStatus
+                | GateKind::StagingImageFresh
+                | GateKind::DeployStatus => {}
+            }
+        }
+        let all = agent.into_iter().chain(tests).chain(checks);
+        all.map(|time| time + times.kill_grace).sum()
+    }
 }
 
 /// The pipeline written in the file, if one is; `None` inside when it is wrong, which is noted.
@@ -64,6 +108,16 @@ fn draft(table: &Table<'_>, means: &Means, deployer: &Cell<bool>) -> Option<Stag
             gates.push(Ok(spec));
         }
     }
+    let longest = means.longest(role, &gates);
+    if longest >= means.times.in_all {
+        let problem = format!(
+            "the agent and the checks of this stage may take {} s, and the reaper ends them after {}: lower a timeout_s, or raise reaper.max_running_s by {}",
+            longest.as_secs(),
+            means.times.in_all.as_secs(),
+            (longest - means.times.in_all).as_secs() + 1
+        );
+        table.note(table.line, problem);
+    }
     let draft = StageDraft {
         role,
         gates,
@@ -106,7 +160,7 @@ fn gate<'d>(stage: &Table<'d>, line: usize, item: &'d DeValue<'d>, means: &Means
     );
     let timeout_s = table
         .seconds("timeout_s")
-        .map_or(means.check_timeout_s, |at| at.value.as_secs());
+        .map_or(means.times.check.as_secs(), |at| at.value.as_secs());
     table.finish();
     let name = name?.value;
     if GateKind::by_name(&name).is_some() {

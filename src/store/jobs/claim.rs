@@ -5,20 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
+use super::about::{about, batches, days_left, spent_up};
 use super::admission::{Admission, SHARE, admit};
+use super::closed::closed;
 use super::request::ClaimRequest;
 use super::take::take;
 use super::{JobRow, Queued, QueuedReserved, Running};
 use crate::domain::claim::{Busy, Candidate, Eligibility, Held, Slots, eligible};
-use crate::domain::id::{JobId, ProjectId, TaskId};
-use crate::domain::job::{Job, JobKind};
+use crate::domain::id::{ClaimEpoch, JobId, ProjectId, TaskId};
+use crate::domain::job::{Claim, Job, JobKind};
+use crate::domain::retry::Scope;
 use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
-use crate::schema::{jobs, runs, task_dependencies, tasks};
+use crate::schema::{jobs, runs, tasks};
 use crate::store::conn::Serial;
 use crate::store::decode::{Row, rows};
 use crate::store::tasks::{Unfinished, cell};
-use crate::store::{Conn, Listing, StoreError};
+use crate::store::{Conn, Listing, StoreError, retries};
 
 /// Candidates looked at in one go, at least and at most, where the first ones did not suffice: held ones are passed
 /// over page by page.
@@ -53,12 +56,16 @@ pub fn claim_next(conn: &mut Conn, request: &ClaimRequest) -> Result<Listing<Job
 struct RunningJob {
     project: ProjectId,
     reserved: bool,
+    /// On the claimer's own node.
+    here: bool,
 }
 
 /// A job that fits: priority and id give the order in which jobs are taken.
 struct Found {
     priority: i32,
     id: i64,
+    /// The half-open breaker that it is let through.
+    trial: Option<Scope>,
 }
 
 /// One search for jobs to claim.
@@ -75,25 +82,39 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn begin(conn: &mut Conn, request: &'a ClaimRequest, look: Look) -> Result<Self, StoreError> {
-        let found: Vec<(i64, String)> = on!(conn, c => jobs::table
+        let found: Vec<(i64, String, Option<String>)> = on!(&mut *conn, c => jobs::table
             .filter(Running)
-            .select((jobs::project_id, jobs::kind))
+            .select((jobs::project_id, jobs::kind, jobs::node))
             .load(c))?;
         let running: Vec<RunningJob> = found
             .into_iter()
-            .map(|(project, kind)| RunningJob {
+            .map(|(project, kind, node)| RunningJob {
                 project: ProjectId(project),
+                here: node.as_deref() == Some(request.node.as_str()),
                 // A kind that cannot be read takes a slot: rather one too few than one too many.
                 reserved: JobKind::parse(&kind).is_some_and(JobKind::is_reserved),
             })
             .collect();
         let reserved = running.iter().filter(|r| r.reserved).count();
+        let closed = closed(conn, request, look == Look::AndClaim)?;
+        let here = running.iter().filter(|r| r.here && !r.reserved).count();
+        let mut agent = request.max_concurrency.saturating_sub(running.len() - reserved);
+        if closed.cuts > 0 {
+            // At least one: a node that loses its last slot is turned off instead.
+            let most = request.max_concurrency.saturating_sub(closed.cuts).max(1);
+            agent = agent.min(most.saturating_sub(here));
+        }
         let slots = Slots {
-            agent: request.max_concurrency.saturating_sub(running.len() - reserved),
+            agent,
+            node_off: closed.node_off,
+            shut: closed.shut,
+            half_open: closed.half_open,
             reserved: request.reserved_ceiling.saturating_sub(reserved),
             paused: request.paused,
             no_room: request.no_room,
             known: request.known_projects.clone(),
+            day_left: days_left(conn, request)?,
+            reserve: request.budgets.reserve,
             ..Slots::default()
         };
         Ok(Self {
@@ -120,8 +141,8 @@ impl<'a> Search<'a> {
             let full = page.len() == size;
             for (found, candidate) in self.candidates(conn, page)? {
                 if wanted > 0 && eligible(&candidate, &self.slots) == Eligibility::Fits {
-                    self.slots.take(&candidate);
-                    self.found.push(found);
+                    let trial = self.slots.take(&candidate);
+                    self.found.push(Found { trial, ..found });
                     wanted -= 1;
                 }
             }
@@ -141,11 +162,17 @@ impl<'a> Search<'a> {
     ) -> Result<Vec<(Found, Candidate)>, StoreError> {
         let ids: Vec<i64> = page.iter().map(|row| row.task_id).collect();
         let (paths, mut waits) = about(conn, &ids)?;
+        let batches = match self.slots.knows_scopes() {
+            true => batches(conn, &ids)?,
+            false => BTreeMap::new(),
+        };
+        let spent_up = spent_up(conn, self.request, &page)?;
         let mut candidates = Vec::with_capacity(page.len());
         for row in page {
             let found = Found {
                 priority: row.priority,
                 id: row.id,
+                trial: None,
             };
             let modifies = match paths.get(&row.task_id) {
                 Some(text) => cell(&row.task_id, "modifies").json(text),
@@ -162,8 +189,13 @@ impl<'a> Search<'a> {
                         task: job.task_id,
                         project: job.project_id,
                         kind: job.kind,
+                        scope: match batches.get(&job.task_id.0) {
+                            Some(batch) => Scope::Batch(batch.clone()),
+                            None => Scope::Project(job.project_id),
+                        },
                         waits_for: waits.remove(&job.task_id.0).unwrap_or_default(),
                         modifies,
+                        spent_up: spent_up.contains(&job.task_id),
                     };
                     candidates.push((found, candidate));
                 }
@@ -257,6 +289,16 @@ impl<'a> Search<'a> {
         }
         let ids: Vec<i64> = self.found.iter().map(|f| f.id).collect();
         let mut claimed = take(conn, self.request, ids)?;
+        for found in &self.found {
+            let row = claimed.iter().find(|row| row.id == found.id);
+            if let (Some(scope), Some(row)) = (&found.trial, row) {
+                let trial = Claim {
+                    job: JobId(row.id),
+                    epoch: ClaimEpoch(row.claim_epoch),
+                };
+                retries::let_through(conn, scope, trial)?;
+            }
+        }
         claimed.sort_by_key(|row| (std::cmp::Reverse(row.priority), row.id));
         let mut listing = Listing::of(claimed);
         listing.broken.extend(broken);
@@ -287,7 +329,7 @@ pub fn held(
     let mut found = Vec::new();
     for (job, candidate) in search.candidates(conn, jobs)? {
         match eligible(&candidate, &search.slots) {
-            Eligibility::Fits => search.slots.take(&candidate),
+            Eligibility::Fits => drop(search.slots.take(&candidate)),
             Eligibility::Held(why) => found.push((JobId(job.id), why)),
         }
     }
@@ -338,42 +380,4 @@ fn page(
         (Conn::Pg(c), false) => query!(Queued.and(agent)).for_update().skip_locked().load(c)?,
         (Conn::Pg(c), true) => query!(QueuedReserved).for_update().skip_locked().load(c)?,
     })
-}
-
-/// Path lists as stored, and tasks that are waited for.
-type About = (BTreeMap<i64, String>, BTreeMap<i64, Vec<TaskId>>);
-
-/// Of the tasks of a page: the path lists of those that have one; and for those that depend on others the ones that
-/// are not over. A person let it go on without one that was cancelled.
-fn about(conn: &mut Conn, tasks_of_page: &[i64]) -> Result<About, StoreError> {
-    let found: Vec<(i64, String, Option<i64>)> = on!(conn, c => tasks::table
-        .left_join(task_dependencies::table.on(task_dependencies::task_id.eq(tasks::id)))
-        .filter(tasks::id.eq_any(tasks_of_page))
-        .filter(tasks::modifies.ne("[]").or(task_dependencies::depends_on.is_not_null()))
-        .select((tasks::id, tasks::modifies, task_dependencies::depends_on.nullable()))
-        .load(c))?;
-    let mut paths = BTreeMap::new();
-    let mut depends = Vec::new();
-    for (task, modifies, depends_on) in found {
-        depends.extend(depends_on.map(|on| (task, on)));
-        if modifies != "[]" {
-            paths.insert(task, modifies);
-        }
-    }
-    let mut waits: BTreeMap<i64, Vec<TaskId>> = BTreeMap::new();
-    if depends.is_empty() {
-        return Ok((paths, waits));
-    }
-    let waited_for: BTreeSet<i64> = depends.iter().map(|(_, on)| *on).collect();
-    let unfinished: Vec<i64> = on!(conn, c => tasks::table
-        .filter(tasks::id.eq_any(&waited_for))
-        .filter(Unfinished)
-        .select(tasks::id)
-        .load(c))?;
-    for (task, on) in depends {
-        if unfinished.contains(&on) {
-            waits.entry(task).or_default().push(TaskId(on));
-        }
-    }
-    Ok((paths, waits))
 }

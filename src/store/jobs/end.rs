@@ -34,6 +34,8 @@ struct EndJob<'a> {
     finished_at: Option<i64>,
     /// None leaves them as they are.
     notes: Option<&'a str>,
+    /// None leaves it as it is.
+    timeout_percent: Option<i32>,
     returning: JobColumns,
 }
 
@@ -48,6 +50,7 @@ impl<'a> EndJob<'a> {
             available_at: None,
             finished_at: Some(now.0),
             notes: None,
+            timeout_percent: None,
             returning: <JobRow as Selectable<Sqlite>>::construct_selection(),
         }
     }
@@ -69,13 +72,26 @@ impl<'a> EndJob<'a> {
                 error,
                 available_at,
                 notes,
+                timeout_percent,
             } => Self {
                 notes: notes.as_deref(),
+                timeout_percent: *timeout_percent,
                 ..Self::again(claim, error, *available_at)
             },
             JobEnd::RetryTransient { error, available_at } => Self {
                 attempts: -1,
                 transient: 1,
+                ..Self::again(claim, error, *available_at)
+            },
+            JobEnd::Held {
+                error,
+                available_at,
+                notes,
+                timeout_percent,
+            } => Self {
+                attempts: -1,
+                notes: notes.as_deref(),
+                timeout_percent: *timeout_percent,
                 ..Self::again(claim, error, *available_at)
             },
             JobEnd::Snooze { reason, available_at } => Self {
@@ -106,6 +122,7 @@ where
     i32: ToSql<Integer, DB>,
     for<'x> Option<&'x str>: ToSql<Nullable<Text>, DB>,
     Option<i64>: ToSql<Nullable<BigInt>, DB>,
+    Option<i32>: ToSql<Nullable<Integer>, DB>,
     JobColumns: QueryFragment<DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
@@ -126,7 +143,9 @@ where
             out.push_bind_param::<Integer, i32>(&self.transient)?;
             out.push_sql(", notes = coalesce(");
             out.push_bind_param::<Nullable<Text>, Option<&str>>(&self.notes)?;
-            out.push_sql(", notes)");
+            out.push_sql(", notes), timeout_percent = coalesce(");
+            out.push_bind_param::<Nullable<Integer>, Option<i32>>(&self.timeout_percent)?;
+            out.push_sql(", timeout_percent)");
         }
         out.push_sql(" WHERE id = ");
         out.push_bind_param::<BigInt, i64>(&self.claim.job.0)?;
@@ -149,6 +168,20 @@ pub fn end(conn: &mut Conn, claim: Claim, how: &JobEnd, now: Timestamp) -> Resul
         news::tell(conn)?;
     }
     guarded(row)
+}
+
+/// As [`end`], for a job whose row may not be readable.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn close(conn: &mut Conn, claim: Claim, how: &JobEnd, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    let statement = EndJob::new(claim, how, now);
+    let again = statement.available_at.is_some();
+    let ended = Guarded::from_count(on!(conn, c => statement.execute(c))?);
+    if ended.is_won() && again {
+        news::tell(conn)?;
+    }
+    Ok(ended)
 }
 
 /// How many looks in a row found the claim's process dead. None: it is not the current claim of a running job.

@@ -1,14 +1,17 @@
 //! Lists and counts of jobs. None of them scans history.
 
+use std::collections::BTreeMap;
+
 use diesel::dsl::{count_star, min};
 use diesel::prelude::*;
 use serde::Serialize;
 
 use super::{JobRow, Live, Queued, Running};
-use crate::domain::id::{ClaimEpoch, JobId, TaskId};
+use crate::domain::id::{ClaimEpoch, InstanceId, JobId, NodeName, ProjectId, TaskId};
 use crate::domain::job::{Claim, Job, JobStatus};
+use crate::domain::pipeline::Role;
 use crate::domain::time::Timestamp;
-use crate::schema::{instances, jobs};
+use crate::schema::{instances, jobs, tasks};
 use crate::store::decode::{maybe, rows};
 use crate::store::{Conn, Listing, StoreError};
 
@@ -51,6 +54,30 @@ pub fn of_task(conn: &mut Conn, task: TaskId) -> Result<Listing<Job>, StoreError
         .load(c))?))
 }
 
+/// When the last job of each of these tasks ended, where one did.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn last_ends(conn: &mut Conn, of: &[TaskId]) -> Result<BTreeMap<TaskId, Timestamp>, StoreError> {
+    let ids: Vec<i64> = of.iter().map(|id| id.0).collect();
+    // One step into the index for each: the last that was made is the last that ended, or the one before it is.
+    let found: Vec<(i64, Option<i64>)> = on!(conn, c => tasks::table
+        .filter(tasks::id.eq_any(&ids))
+        .select((
+            tasks::id,
+            jobs::table
+                .filter(jobs::task_id.eq(tasks::id))
+                .filter(jobs::finished_at.is_not_null())
+                .order(jobs::id.desc())
+                .select(jobs::finished_at)
+                .limit(1)
+                .single_value(),
+        ))
+        .load(c))?;
+    let end = |(task, at): (i64, Option<i64>)| at.map(|at| (TaskId(task), Timestamp(at)));
+    Ok(found.into_iter().filter_map(end).collect())
+}
+
 /// The claims under which those of the jobs run that do.
 ///
 /// # Errors
@@ -83,7 +110,83 @@ pub fn running(conn: &mut Conn, after: Option<JobId>, limit: usize) -> Result<Li
         .load(c))?))
 }
 
-/// A page of the running jobs of instances that were not heard since `before`, by id, after the last one seen.
+/// What can be read of a running job, whatever the words of its row say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bare {
+    /// Its claim.
+    pub claim: Claim,
+    /// The task it works for.
+    pub task_id: TaskId,
+    /// That task's project.
+    pub project_id: ProjectId,
+    /// Who works at it, as it is written.
+    pub agent: String,
+    /// Machine that has it.
+    pub node: Option<NodeName>,
+    /// Boot of the service that has it.
+    pub instance: Option<InstanceId>,
+    /// Since when it runs.
+    pub since: Timestamp,
+}
+
+impl Bare {
+    /// The same of a job that could be read.
+    pub fn of(job: &Job) -> Self {
+        Self {
+            claim: Claim {
+                job: job.id,
+                epoch: job.claim_epoch,
+            },
+            task_id: job.task_id,
+            project_id: job.project_id,
+            agent: job.role.map_or(job.kind.as_str(), Role::as_str).to_owned(),
+            node: job.node.clone(),
+            instance: job.instance.clone(),
+            since: job.claimed_at.unwrap_or(job.available_at),
+        }
+    }
+}
+
+/// A running job by what can always be read of it. None: it does not run.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn bare(conn: &mut Conn, id: JobId) -> Result<Option<Bare>, StoreError> {
+    type Columns = (
+        (i64, i64, i64),
+        (Option<String>, String),
+        (Option<String>, Option<String>),
+        (Option<i64>, i64),
+    );
+    let found: Option<Columns> = on!(conn, c => jobs::table
+        .find(id.0)
+        .filter(Running)
+        .select((
+            (jobs::claim_epoch, jobs::task_id, jobs::project_id),
+            (jobs::role, jobs::kind),
+            (jobs::node, jobs::instance),
+            (jobs::claimed_at, jobs::available_at),
+        ))
+        .first(c)
+        .optional())?;
+    Ok(found.map(
+        |((epoch, task, project), (role, kind), (node, instance), (claimed, available))| Bare {
+            claim: Claim {
+                job: id,
+                epoch: ClaimEpoch(epoch),
+            },
+            task_id: TaskId(task),
+            project_id: ProjectId(project),
+            agent: role.unwrap_or(kind),
+            node: node.map(NodeName::trusted),
+            instance: instance.map(InstanceId::trusted),
+            since: Timestamp(claimed.unwrap_or(available)),
+        },
+    ))
+}
+
+/// A page of the running jobs of instances that were not heard since `before`, by id, after the last one seen. An instance
+/// that nobody knows was heard last when it claimed.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -94,10 +197,17 @@ pub fn of_silent(
     limit: usize,
 ) -> Result<Listing<Job>, StoreError> {
     Ok(Listing::of(on!(conn, c => jobs::table
-        .inner_join(instances::table.on(jobs::instance.eq(instances::id.nullable())))
+        .left_join(instances::table.on(jobs::instance.eq(instances::id.nullable())))
         .filter(Running)
         .filter(jobs::id.gt(after.0))
-        .filter(instances::heartbeat_at.lt(before.0))
+        .filter(
+            instances::heartbeat_at
+                .nullable()
+                .lt(before.0)
+                .or(instances::id.nullable().is_null().and(
+                    jobs::claimed_at.is_null().or(jobs::claimed_at.lt(before.0)),
+                )),
+        )
         .order(jobs::id)
         .limit(rows(limit))
         .select(JobRow::as_select())

@@ -1,7 +1,9 @@
-//! Jobs: the durable queue. The only place that ends a claimed job is [`end`].
+//! Jobs: the durable queue. The only place that ends a claimed job is the statement of [`end`] and [`close`].
 
+mod about;
 mod admission;
 mod claim;
+mod closed;
 mod end;
 mod list;
 mod operate;
@@ -9,15 +11,16 @@ mod request;
 mod take;
 
 pub use claim::{claim_next, held};
-pub use end::{clear_dead_looks, dead_looks, end, look_dead};
+pub use closed::opens_at;
+pub use end::{clear_dead_looks, close, dead_looks, end, look_dead};
 pub use list::{
-    JobCounts, by_id, claims, counts, live_of_task, next_available_at, of_silent, of_task, queued, recent,
-    running,
+    Bare, JobCounts, bare, by_id, claims, counts, last_ends, live_of_task, next_available_at, of_silent,
+    of_task, queued, recent, running,
 };
 pub use operate::{
-    Retried, adopt, cancel, cancel_live, holds, is_of, reprioritise, retry, wake, wake_reserved,
+    Retried, adopt, adopt_all, cancel, cancel_live, holds, is_of, reprioritise, retry, wake, wake_reserved,
 };
-pub use request::ClaimRequest;
+pub use request::{Budgets, ClaimRequest};
 
 use diesel::prelude::*;
 
@@ -74,6 +77,7 @@ pub(super) struct JobRow {
     error: Option<String>,
     notes: Option<String>,
     created_at: i64,
+    timeout_percent: i32,
 }
 
 impl Row for JobRow {
@@ -113,6 +117,7 @@ impl Row for JobRow {
             error: self.error,
             notes: self.notes,
             created_at: Timestamp(self.created_at),
+            timeout_percent: self.timeout_percent,
         })
     }
 }

@@ -180,27 +180,44 @@ pub fn adopt(conn: &mut Conn, node: &NodeName, instance: &InstanceId) -> Result<
         .execute(c))?)
 }
 
+/// Makes every running job one of this machine and instance; answers how many were not.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn adopt_all(conn: &mut Conn, node: &NodeName, instance: &InstanceId) -> Result<usize, StoreError> {
+    Ok(on!(conn, c => diesel::update(jobs::table)
+        .filter(Running)
+        .filter(
+            jobs::node
+                .is_null()
+                .or(jobs::node.ne(node.as_str()))
+                .or(jobs::instance.is_null())
+                .or(jobs::instance.ne(instance.as_str())),
+        )
+        .set((jobs::node.eq(node.as_str()), jobs::instance.eq(instance.as_str())))
+        .execute(c))?)
+}
+
 /// Whether a claim is the current one and still that instance's. If so nobody else changes that until this transaction
 /// ends.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn is_of(conn: &mut Conn, claim: Claim, instance: &InstanceId) -> Result<bool, StoreError> {
+pub fn is_of(conn: &mut Conn, claim: Claim, instance: Option<&InstanceId>) -> Result<bool, StoreError> {
     macro_rules! query {
         () => {
             jobs::table
                 .find(claim.job.0)
                 .filter(jobs::claim_epoch.eq(claim.epoch.0))
-                .filter(jobs::instance.eq(instance.as_str()))
                 .filter(Running)
-                .select(jobs::id)
+                .select(jobs::instance)
         };
     }
-    let found: Option<i64> = match conn {
+    let found: Option<Option<String>> = match conn {
         Conn::Sqlite(c) => query!().first(c).optional()?,
         Conn::Pg(c) => query!().for_update().first(c).optional()?,
     };
-    Ok(found.is_some())
+    Ok(found.is_some_and(|held| held.as_deref() == instance.map(InstanceId::as_str)))
 }
 
 /// True while the job runs under this claim: asked right before a deed.

@@ -1,9 +1,32 @@
 //! What a claimer says of itself. Never reads a row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use crate::domain::budget::Limits;
 use crate::domain::id::{InstanceId, NodeName, ProjectId};
 use crate::domain::time::Timestamp;
+
+/// What agents may cost, as settings and projects say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Limits of the projects that have any.
+    pub limits: BTreeMap<ProjectId, Limits>,
+    /// What a run is assumed to cost before it says anything, micro-USD.
+    pub reserve: i64,
+}
+
+impl Budgets {
+    /// The limits of a project.
+    pub fn of(&self, project: ProjectId) -> Limits {
+        self.limits.get(&project).copied().unwrap_or_default()
+    }
+
+    /// Whether there is any.
+    pub fn any(&self) -> bool {
+        !self.limits.is_empty()
+    }
+}
 
 /// Who claims, and within which limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +49,10 @@ pub struct ClaimRequest {
     pub paused: bool,
     /// The disk is full.
     pub no_room: bool,
+    /// After this an open breaker lets one job through.
+    pub half_open: Duration,
+    /// What agents may cost.
+    pub budgets: Budgets,
     /// Reserved jobs that may run at once.
     pub reserved_ceiling: usize,
     /// Claims at most.

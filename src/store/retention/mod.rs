@@ -6,7 +6,7 @@ mod history;
 mod single;
 
 pub use history::{After, Batch, history};
-pub use single::{healings, instances, notices};
+pub use single::{audit, healings, incidents, instances, notices};
 
 use diesel::prelude::*;
 
@@ -43,8 +43,8 @@ predicate!(
     JobLive = "jobs.status IN ('queued', 'running')"
 );
 predicate!(
-    /// Perhaps done. The predicate of the index `intents_open`.
-    IntentOpen = "intents.status = 'intended'"
+    /// A deed that is perhaps done. A confirmation is none: a person's word, which nothing has to finish.
+    DeedOpen = "intents.status = 'intended' AND intents.kind <> 'confirm'"
 );
 
 /// Whether rows are removed, or only counted.
@@ -92,7 +92,7 @@ pub fn old_work(
         .filter(TaskOver)
         .filter(diesel::dsl::not(diesel::dsl::exists(
             intents::table
-                .filter(IntentOpen)
+                .filter(DeedOpen)
                 .filter(intents::task_id.eq(runs::task_id)),
         )))
         .order((runs::finished_at, runs::id))
@@ -174,7 +174,7 @@ fn needed(conn: &mut Conn, of: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
         .load::<i64>(c))?);
     needed.extend(on!(conn, c => intents::table
         .filter(intents::task_id.eq_any(&ids))
-        .filter(IntentOpen)
+        .filter(DeedOpen)
         .select(intents::task_id)
         .load::<i64>(c))?);
     Ok(needed.into_iter().map(TaskId).collect())

@@ -1,11 +1,13 @@
-//! Rows that stand alone: sent notices, healings, boots that stopped.
+//! Rows that stand alone: sent notices, healings, failures, the audit of retries, boots that stopped.
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 
 use super::{Act, JobRunning, TaskOver};
 use crate::domain::time::Timestamp;
-use crate::schema::{healing_events, instances as boots, jobs, outbox, tasks};
+use crate::schema::{
+    healing_events, incidents as failures, instances as boots, jobs, outbox, retry_audit, tasks,
+};
 use crate::store::decode::rows;
 use crate::store::{Conn, StoreError};
 
@@ -87,6 +89,48 @@ pub fn healings(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> R
     }
     let order = (healing_events::at, healing_events::id);
     oldest!(conn, act, healing_events, i64, found!(), order, limit)
+}
+
+/// Removes failures of finished tasks that were kept before then: those of others tell whether they go in circles.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn incidents(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! found {
+        () => {
+            failures::table
+                .filter(failures::at.lt(before.0))
+                .filter(exists(
+                    tasks::table
+                        .filter(TaskOver)
+                        .filter(tasks::id.eq(failures::task_id)),
+                ))
+        };
+    }
+    let order = (failures::at, failures::id);
+    oldest!(conn, act, failures, i64, found!(), order, limit)
+}
+
+/// Removes entries of the audit of retries that were written before then. Those of a task that is not over still count.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn audit(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! found {
+        () => {
+            retry_audit::table
+                .filter(retry_audit::at.lt(before.0))
+                .filter(
+                    retry_audit::task_id.is_null().or(exists(
+                        tasks::table
+                            .filter(TaskOver)
+                            .filter(tasks::id.nullable().eq(retry_audit::task_id)),
+                    )),
+                )
+        };
+    }
+    let order = (retry_audit::at, retry_audit::id);
+    oldest!(conn, act, retry_audit, i64, found!(), order, limit)
 }
 
 /// Removes boots that stopped before then. One under which a job runs stays: its successor asks how it ended.

@@ -10,7 +10,7 @@ use crate::domain::run::{ExitRecord, ProcessIdentity, Provenance, Run, RunStep, 
 use crate::domain::time::Timestamp;
 use crate::schema::{jobs, runs};
 use crate::store::decode::{guarded, to_json};
-use crate::store::{Conn, Guarded, StoreError};
+use crate::store::{Conn, Guarded, StoreError, spend};
 
 /// What was learned of a run. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +37,8 @@ pub struct RunPatch {
     pub error: Option<String>,
     /// What it used so far, in total.
     pub usage: Option<Usage>,
+    /// What of it counts against the budgets by now, micro-USD.
+    pub charge: Option<i64>,
 }
 
 #[derive(AsChangeset)]
@@ -105,7 +107,7 @@ pub fn record(
     let (claim, monitor) = by;
     let columns = columns(patch)?;
     let over = matches!(patch.step, Some(RunStep::Finalised | RunStep::Abandoned));
-    let row: Option<RunRow> = on!(conn, c => diesel::update(runs::table)
+    let row: Option<RunRow> = on!(&mut *conn, c => diesel::update(runs::table)
         .filter(runs::id.eq(id.0))
         .filter(runs::job_id.eq(claim.job.0))
         .filter(runs::claim_epoch.eq(claim.epoch.0))
@@ -125,6 +127,11 @@ pub fn record(
         .returning(RunRow::as_returning())
         .get_result(c)
         .optional())?;
+    if let (Some(charge), Some(_)) = (patch.charge, &row)
+        && !spend::charge(conn, id, charge, now)?.is_won()
+    {
+        return Ok(Guarded::Lost);
+    }
     guarded(row)
 }
 

@@ -22,7 +22,7 @@ use crate::schema::tasks;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = tasks)]
-pub(super) struct TaskRow {
+pub(in crate::store) struct TaskRow {
     id: i64,
     project_id: i64,
     work_item_id: String,
@@ -208,23 +208,6 @@ pub fn by_name(conn: &mut Conn, name: &WorkItemId) -> Result<Vec<Task>, StoreErr
         .order(tasks::id)
         .select(TaskRow::as_select())
         .load(c))?)
-}
-
-/// The task that a tracker knows by that id.
-///
-/// # Errors
-/// [`StoreError::Broken`] when it cannot be read.
-pub fn by_external(
-    conn: &mut Conn,
-    tracker: TrackerKind,
-    external_id: &str,
-) -> Result<Option<Task>, StoreError> {
-    maybe(on!(conn, c => tasks::table
-        .filter(tasks::tracker.eq(tracker.as_str()))
-        .filter(tasks::external_id.eq(external_id))
-        .select(TaskRow::as_select())
-        .first(c)
-        .optional())?)
 }
 
 /// The unfinished tasks on that branch of a project.

@@ -22,7 +22,8 @@ pub(super) fn take_silent(tx: &mut Conn, before: Timestamp, now: Timestamp) -> R
         let Some(boot) = &job.instance else {
             continue;
         };
-        if instances::is_silent(tx, boot, before)? && jobs::is_of(tx, claim, boot)? {
+        let silent = instances::heard(tx, boot)?.is_some_and(|heard| heard < before);
+        if silent && jobs::is_of(tx, claim, Some(boot))? {
             taken.extend(jobs::end(tx, claim, &world::silent(now), now)?.won());
         }
     }
@@ -93,7 +94,10 @@ pub(super) fn end_by_id(
         JobEnd::Done => JobStatus::Done,
         JobEnd::Failed(_) => JobStatus::Failed,
         JobEnd::Cancelled(_) => JobStatus::Cancelled,
-        JobEnd::Retry { .. } | JobEnd::RetryTransient { .. } | JobEnd::Snooze { .. } => {
+        JobEnd::Retry { .. }
+        | JobEnd::RetryTransient { .. }
+        | JobEnd::Held { .. }
+        | JobEnd::Snooze { .. } => {
             let job = jobs::by_id(tx, id)?.unwrap();
             let claim = Claim {
                 job: id,

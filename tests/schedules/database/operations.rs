@@ -185,7 +185,7 @@ impl Database {
             }
             Op::IsOf(_, boot) => {
                 let boot = world.boot(boot).id.clone();
-                Answer::Yes(self.bed.write(move |tx| jobs::is_of(tx, claim, &boot)))
+                Answer::Yes(self.bed.write(move |tx| jobs::is_of(tx, claim, Some(&boot))))
             }
             _ => Answer::Yes(self.bed.write(move |tx| jobs::holds(tx, claim))),
         })

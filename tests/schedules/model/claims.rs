@@ -23,6 +23,9 @@ impl World {
             JobEnd::Retry {
                 error, available_at, ..
             }
+            | JobEnd::Held {
+                error, available_at, ..
+            }
             | JobEnd::RetryTransient { error, available_at } => {
                 (JobStatus::Queued, Some(error), Some(*available_at))
             }
@@ -49,6 +52,10 @@ impl World {
             JobEnd::RetryTransient { .. } => {
                 job.attempts -= 1;
                 job.transient_attempts += 1;
+            }
+            JobEnd::Held { notes, .. } => {
+                job.attempts -= 1;
+                job.notes = notes.clone().or(job.notes.take());
             }
             JobEnd::Snooze { .. } => job.attempts -= 1,
             JobEnd::Retry { notes: None, .. } | JobEnd::Done | JobEnd::Failed(_) | JobEnd::Cancelled(_) => {}

@@ -1,0 +1,292 @@
+//! The table of the rules that come with Orch, on outputs as agents, shells, git and ssh print them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+
+fn shipped() -> Rules {
+    Rules::parse(SHIPPED).unwrap()
+}
+
+fn strategy_of(text: &str) -> String {
+    shipped()
+        .matching(&ErrorText::parse(text), Some(Role::Developer))
+        .strategy
+}
+
+#[test]
+fn the_shipped_rules_answer_what_they_are_for() {
+    let table = [
+        // oom
+        ("exit code 137 SIGKILL", "oom", Fix::ReduceSlots),
+        (
+            "exit code 1\nfatal: OOM: killed worker 3",
+            "oom",
+            Fix::ReduceSlots,
+        ),
+        (
+            "exit code 134 SIGABRT\nFATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
+            "oom",
+            Fix::ReduceSlots,
+        ),
+        // no_cli
+        (
+            "exit code 127 (not started: No such file or directory (os error 2))",
+            "no_cli",
+            Fix::BlacklistNode,
+        ),
+        (
+            "exit code 2\nsh: 1: claude: command not found",
+            "no_cli",
+            Fix::BlacklistNode,
+        ),
+        // overran
+        (
+            "exit code 143 SIGTERM (timeout after 1800s)",
+            "overran",
+            Fix::IncreaseTimeout,
+        ),
+        (
+            "exit code 143 SIGTERM (stall: no output for 600s)",
+            "overran",
+            Fix::IncreaseTimeout,
+        ),
+        // killed
+        ("exit code 143 SIGTERM", "killed", Fix::IncreaseTimeout),
+        (
+            "exit code 1\nrun.sh: line 12:  4711 Terminated              ./slow",
+            "killed",
+            Fix::IncreaseTimeout,
+        ),
+        ("exit code 1\nworking\nKilled", "killed", Fix::IncreaseTimeout),
+        // offline
+        (
+            "exit code 1\nworker offline: node-b",
+            "offline",
+            Fix::BlacklistNode,
+        ),
+        (
+            "exit code 1\nError: heartbeat timeout after 30s",
+            "offline",
+            Fix::BlacklistNode,
+        ),
+        (
+            "exit code 255 (ssh node-b)\nssh: connect to host 10.0.0.2 port 22: No route to host",
+            "offline",
+            Fix::BlacklistNode,
+        ),
+        (
+            "exit code 1\nconnect ECONNREFUSED: Connection refused",
+            "offline",
+            Fix::BlacklistNode,
+        ),
+        // rate_limit
+        (
+            "exit code 1\nAPI Error: 429 {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\"}}",
+            "rate_limit",
+            Fix::Cooldown,
+        ),
+        (
+            "exit code 1\nHTTP/1.1 429 Too Many Requests",
+            "rate_limit",
+            Fix::Cooldown,
+        ),
+        (
+            "exit code 1\nRequest failed with status code 429",
+            "rate_limit",
+            Fix::Cooldown,
+        ),
+        (
+            "exit code 1\nClaude usage limit reached. Your limit will reset at 3pm",
+            "rate_limit",
+            Fix::Cooldown,
+        ),
+        (
+            "exit code 1\nYou exceeded your current quota, please check your plan",
+            "rate_limit",
+            Fix::Cooldown,
+        ),
+        // git_conflict
+        (
+            "exit code 1\nCONFLICT (content): Merge conflict in src/lib.rs\nAutomatic merge failed; fix conflicts",
+            "git_conflict",
+            Fix::Manual,
+        ),
+        (
+            "exit code 1\nCONFLICT (modify/delete): a.rs deleted in HEAD",
+            "git_conflict",
+            Fix::Manual,
+        ),
+        // empty_output
+        ("exit code 1\n0 files changed", "empty_output", Fix::EnrichPrompt),
+        (
+            "exit code 1\nthe model gave an empty final output",
+            "empty_output",
+            Fix::EnrichPrompt,
+        ),
+        // none
+        ("exit code 1\nerror[E0308]: mismatched types", "none", Fix::Retry),
+        ("", "none", Fix::Retry),
+    ];
+    let rules = shipped();
+    for (text, strategy, fix) in table {
+        let found = rules.matching(&ErrorText::parse(text), Some(Role::Developer));
+        assert_eq!(
+            (found.strategy.as_str(), found.fix),
+            (strategy, fix),
+            "{text:?}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn what_could_be_read_two_ways_is_decided_and_for_a_reason() {
+    let table = [
+        // The kernel's OOM killer sends SIGKILL, and shells print `Killed` for it: the first rule of the file wins.
+        ("exit code 137 SIGKILL\nKilled", "oom"),
+        // A limit that had to kill says so: it is no lack of memory.
+        ("exit code 137 SIGKILL (timeout after 1800s)", "overran"),
+        // Nobody but a limit or a person sends SIGTERM: more time, not fewer slots.
+        ("exit code 143 SIGTERM\nTerminated", "killed"),
+        // A wrapper passes on the code of what it could not start: the program is missing on this node all the same.
+        (
+            "exit code 127\nbwrap: execvp claude: No such file or directory",
+            "no_cli",
+        ),
+        // Line 429 of a file is no answer of a server.
+        (
+            "exit code 1\nsrc/parser.rs:429:17: error: expected `;`\n  429 |     let x = 1",
+            "none",
+        ),
+        ("exit code 1\nthread 'main' panicked at src/main.rs:429:5", "none"),
+        // An agent that speaks of a conflict has none; git words it its own way.
+        (
+            "exit code 1\nThe two requirements are in CONFLICT, so I resolved the conflict of interests.",
+            "none",
+        ),
+        // Part of a word is not the word.
+        (
+            "exit code 1\nthere is no room in the bathroom for a broom",
+            "none",
+        ),
+        // Mutants and children are killed in prose without anybody having killed the agent.
+        (
+            "exit code 1\nKilled 12 of 14 mutants; terminated the server in between",
+            "none",
+        ),
+        // Only the first line tells how it ended.
+        ("exit code 1\nthe child ended with exit code 137", "none"),
+        // 255 is what ssh says of itself, and what any program says of -1.
+        ("exit code 255\nerror: unexpected token", "none"),
+    ];
+    for (text, strategy) in table {
+        assert_eq!(strategy_of(text), strategy, "{text:?}");
+    }
+}
+
+#[test]
+fn an_empty_output_is_a_failure_of_developers_only() {
+    let text = ErrorText::parse("exit code 1\n0 files changed");
+    let strategy = |role| shipped().matching(&text, role).strategy;
+    assert_eq!(strategy(Some(Role::Reviewer)), "none");
+    assert_eq!(strategy(Some(Role::Developer)), "empty_output");
+    assert_eq!(strategy(None), "empty_output", "a person who asks names no role");
+}
+
+#[test]
+fn the_order_of_the_file_decides_and_what_is_missing_has_a_default() {
+    let rules = Rules::parse(
+        r#"{"strategies": {
+            "zebra": {"pattern": "stripes"},
+            "animal": {"pattern": "stripes|fur", "fix": "manual", "severity": "high", "diagnosis": "an animal", "cooldown_s": 7},
+            "loud": {"signals": ["sigusr1"], "fix": "cooldown"}
+        }}"#,
+    )
+    .unwrap();
+    let of = |text: &str| rules.matching(&ErrorText::parse(text), None);
+    let zebra = of("exit code 1\nSTRIPES and fur");
+    assert_eq!(zebra.strategy, "zebra");
+    assert_eq!(
+        (zebra.fix, zebra.severity, zebra.diagnosis.as_str()),
+        (Fix::Retry, Severity::Medium, "unknown")
+    );
+    assert_eq!(zebra.by, MatchedBy::Pattern("STRIPES".into()));
+    let animal = of("exit code 1\nfur");
+    assert_eq!((animal.strategy.as_str(), animal.cooldown_s), ("animal", Some(7)));
+    assert_eq!(
+        of("exit code 138 SIGUSR1").by,
+        MatchedBy::Signal("SIGUSR1".into())
+    );
+}
+
+#[test]
+fn a_broken_file_is_refused_by_the_name_of_what_is_broken() {
+    let table = [
+        (
+            r#"{"strategies": {"a": {"pattern": "("}}}"#,
+            "strategy \"a\": pattern: error: unclosed group",
+        ),
+        (
+            r#"{"strategies": {"a": {}}}"#,
+            "strategy \"a\": needs a pattern, exit_codes or signals",
+        ),
+        (
+            r#"{"strategies": {"a": {"pattern": "x", "fix": "pray"}}}"#,
+            "strategy \"a\": unknown variant `pray`",
+        ),
+        (
+            r#"{"strategies": {"a": {"patern": "x"}}}"#,
+            "strategy \"a\": unknown field `patern`",
+        ),
+        (
+            r#"{"strategies": {"a": {"pattern": "x"}, "a": {"pattern": "y"}}}"#,
+            "strategy \"a\" stands there twice",
+        ),
+        (
+            r#"{"strategies": {"none": {"pattern": "x"}}}"#,
+            "\"none\" cannot be the name",
+        ),
+        (r#"{"strategies": []}"#, "an object of strategies by name"),
+        ("{", "EOF"),
+    ];
+    for (json, says) in table {
+        let error = Rules::parse(json).unwrap_err().to_string();
+        assert!(error.contains(says), "{json}: {error}");
+    }
+    let many: Vec<String> = (0..=MOST)
+        .map(|n| format!("\"r{n}\": {{\"pattern\": \"x\"}}"))
+        .collect();
+    let many = format!("{{\"strategies\": {{{}}}}}", many.join(","));
+    assert_eq!(
+        Rules::parse(&many).unwrap_err(),
+        RulesError::TooMany { count: MOST + 1 }
+    );
+}
+
+/// A pattern of ten thousand characters of quantifiers within quantifiers either does not compile or matches in time
+/// that grows with the text alone.
+#[test]
+fn nested_quantifiers_do_no_harm() {
+    let nested = format!("{}a{}", "(".repeat(2_500), ")*".repeat(2_500));
+    let growing = format!("(?:{})", "(a{1,50}){1,50}".repeat(660));
+    let flat = "(a*)*b|".repeat(1_400);
+    for (pattern, taken) in [(&nested, false), (&growing, false), (&flat, true)] {
+        assert!(pattern.len() >= 7_000, "{}", pattern.len());
+        let json = serde_json::json!({ "strategies": { "evil": { "pattern": pattern } } }).to_string();
+        match Rules::parse(&json) {
+            Ok(rules) => {
+                assert!(taken);
+                let text = ErrorText::new("exit code 1", &"a".repeat(64 * 1024));
+                assert_eq!(
+                    rules.matching(&text, None).strategy,
+                    "evil",
+                    "the empty alternative matches everything"
+                );
+            }
+            Err(e) => {
+                assert!(!taken, "{e}");
+                assert!(e.to_string().starts_with("strategy \"evil\": pattern: "), "{e}");
+                assert!(e.to_string().len() < 300);
+            }
+        }
+    }
+}

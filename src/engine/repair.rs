@@ -1,0 +1,286 @@
+//! Answers the failure of an attempt: what the rules say of its error text, whether the budget of its scope allows
+//! another attempt, and what becomes of the node. All of it is written in the transaction that ends the job.
+
+pub mod audit;
+mod deciding;
+pub mod operate;
+mod rules;
+
+use std::time::Duration;
+
+use crate::agents::quota;
+use crate::domain::classify::{Class, classify};
+use crate::domain::id::{NodeName, RunId};
+use crate::domain::job::{Job, JobEnd};
+use crate::domain::quoted;
+use crate::domain::repair::plan::{NodeFix, Plan, Situation, Terms, plan};
+use crate::domain::repair::{ErrorText, Fingerprint, Match, OUTPUT_TAIL};
+use crate::domain::retry::{Counts, Decision, Limits, Scope, WINDOW};
+use crate::domain::run::{ExitRecord, StopCause};
+use crate::domain::task::Task;
+use crate::domain::time::Timestamp;
+use crate::process;
+use crate::store::incidents::{self, NewIncident};
+use crate::store::nodes::{self, NodeCut, NodeOff, Off};
+use crate::store::retries::{self, AuditEvent, NewAudit};
+use crate::store::{Conn, StoreError};
+
+use deciding::Deciding;
+pub(super) use rules::Loaded;
+pub use rules::{Reload, reload, rules_now};
+
+use super::run::Attempt;
+use super::run::agent::time_limit;
+use super::transition::Abort;
+use super::{Engine, EngineError, blocking};
+
+/// Longest error that is kept with an incident, characters.
+const ERROR: usize = 300;
+
+/// A failed attempt and what the rules say of it, gathered before the transaction that ends it.
+pub(super) struct Failure {
+    text: ErrorText,
+    found: Match,
+    class: Class,
+    /// The program itself is not there.
+    absent: bool,
+    resets_at: Option<Timestamp>,
+    /// One line, without secrets.
+    error: String,
+    node: NodeName,
+    /// Agents that the node runs when nothing was taken from it.
+    slots: u32,
+    heard_since: Timestamp,
+    timeout: Duration,
+    timeout_cap: Duration,
+    retry_delay: Duration,
+    /// The scope of its project, as people name it.
+    project: String,
+    terms: Terms,
+    limits: Limits,
+}
+
+/// How a failure is answered.
+pub(super) struct Answer {
+    /// What becomes of the job.
+    pub end: JobEnd,
+    /// Told with it.
+    pub line: String,
+}
+
+/// What the rules say of an attempt that ended like this: `why` without secrets.
+pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Failure, EngineError> {
+    let dir = a.run_dir(engine);
+    // What an agent printed that ended well is no error text; one that printed nothing, or whose log is gone, failed all
+    // the same.
+    let tail = match a.run.exit.as_ref().is_some_and(ExitRecord::succeeded) {
+        true => String::new(),
+        false => {
+            blocking(move || {
+                Ok::<_, EngineError>(process::output_tail(&dir, OUTPUT_TAIL as u64).unwrap_or_default())
+            })
+            .await?
+        }
+    };
+    let settings = engine.settings();
+    let text = ErrorText::new(why, &settings.without_secrets(&tail));
+    let (rules, role) = (rules_now(engine), a.job.role);
+    let (text, found) = blocking(move || {
+        let found = rules.matching(&text, role);
+        Ok::<_, EngineError>((text, found))
+    })
+    .await?;
+    let now = engine.now();
+    let absent = |exit: &ExitRecord| {
+        exit.code == Some(127) && matches!(exit.cause, Some(StopCause::NotStarted { .. }))
+    };
+    let agent = &settings.agent;
+    Ok(Failure {
+        resets_at: quota::resets_at(text.as_str(), now),
+        error: quoted::one_line(why, ERROR),
+        class: classify(&text, found.fix),
+        absent: a.run.exit.as_ref().is_some_and(absent),
+        found,
+        text,
+        node: a.run.node.clone(),
+        slots: u32::try_from(settings.max_concurrency).unwrap_or(u32::MAX),
+        heard_since: now - settings.instance.ttl,
+        timeout: time_limit(engine, a)?,
+        timeout_cap: agent.timeout_cap,
+        retry_delay: settings.queue.retry_delay,
+        project: operate::shown(engine, &Scope::Project(a.project.id)),
+        terms: settings.repair.terms,
+        limits: settings.retry,
+    })
+}
+
+/// Answers it: writes the incident, the node, the breaker and the audit, and says how the job ends.
+pub(super) fn answer(tx: &mut Conn, a: &Case, f: &Failure, now: Timestamp) -> Result<Answer, Abort> {
+    let scope = retries::scope_of(tx, a.task.id, a.task.project_id)?;
+    // Before anything is counted: whoever fails in the same scope waits here.
+    let breaker = retries::take(tx, &scope)?;
+    let window = match &scope {
+        Scope::Project(_) => now - WINDOW,
+        Scope::Batch(_) => Timestamp(0),
+    };
+    let (total, retried) = retries::counts(tx, &scope, window, (a.task.id, a.job.visit))?;
+    incidents::settle(tx, a.task.id, false, now)?;
+    let fingerprint = Fingerprint::of(&f.found.strategy, &f.text);
+    let head = a.head.as_str();
+    let situation = situation(tx, a, f, (&fingerprint, head), now)?;
+    let plan = match f.absent && !situation.others {
+        // Waiting installs nothing, and would hold up every other project.
+        true => Plan {
+            stop: Some("no other node has it".to_owned()),
+            ..Plan::default()
+        },
+        false => plan(&f.found, &f.text, &situation, f.terms, now),
+    };
+    let counts = Counts {
+        scope: total,
+        task: retried,
+        attempts_spent: a.job.attempts >= a.job.max_attempts,
+    };
+    let mut case = Deciding {
+        tx,
+        a,
+        f,
+        scope: &scope,
+        counts,
+        now,
+    };
+    let (end, decision) = case.decide(&plan, breaker)?;
+    apply(tx, f, &plan, now)?;
+    let incident = NewIncident {
+        task: a.task.id,
+        job: a.job.id,
+        run: a.run,
+        stage: a.job.stage.clone(),
+        role: a.job.role,
+        node: f.node.clone(),
+        strategy: f.found.strategy.clone(),
+        fix: f.found.fix,
+        diagnosis: f.found.diagnosis.clone(),
+        class: f.class.to_string(),
+        fingerprint: fingerprint.as_str().to_owned(),
+        head: head.to_owned(),
+        error: f.error.clone(),
+        decision: decision.reason,
+    };
+    incidents::push(tx, &incident, now)?;
+    let line = line(f, &plan, decision);
+    Ok(Answer { end, line })
+}
+
+/// The attempt that failed, as the transaction needs it.
+pub(super) struct Case {
+    /// Its job.
+    pub job: Job,
+    /// Its task.
+    pub task: Task,
+    /// Itself.
+    pub run: RunId,
+    /// The commit that it began at; empty when it had not begun.
+    pub head: String,
+}
+
+impl Case {
+    pub(super) fn of(a: &Attempt) -> Self {
+        Self {
+            job: a.job.clone(),
+            task: a.task.clone(),
+            run: a.run.id,
+            head: a
+                .run
+                .start_sha
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn situation(
+    tx: &mut Conn,
+    a: &Case,
+    f: &Failure,
+    (fingerprint, head): (&Fingerprint, &str),
+    now: Timestamp,
+) -> Result<Situation, StoreError> {
+    let cuts = nodes::cuts(tx, now)?
+        .into_iter()
+        .filter(|cut| cut.node == f.node)
+        .count();
+    let cuts = u32::try_from(cuts).unwrap_or(u32::MAX);
+    Ok(Situation {
+        slots: f.slots.saturating_sub(cuts).max(1),
+        others: nodes::others(tx, &f.node, f.heard_since, now)?,
+        timeout_percent: u32::try_from(a.job.timeout_percent).unwrap_or(100),
+        timeout: f.timeout,
+        timeout_cap: f.timeout_cap,
+        resets_at: f.resets_at,
+        passes: matches!(f.class, Class::Transient(_)),
+        repeated: incidents::alike(tx, a.task.id, fingerprint.as_str(), head)? + 1,
+    })
+}
+
+/// What becomes of the node.
+fn apply(tx: &mut Conn, f: &Failure, plan: &Plan, now: Timestamp) -> Result<(), StoreError> {
+    let reason = format!("{}: {}", f.found.strategy, f.found.diagnosis);
+    let off = |how, until| NodeOff {
+        node: f.node.clone(),
+        how,
+        until,
+        reason: reason.clone(),
+        since: now,
+    };
+    match plan.node {
+        Some(NodeFix::FewerSlots(until)) => {
+            let cut = NodeCut {
+                node: f.node.clone(),
+                until,
+                reason,
+            };
+            nodes::cut(tx, &cut, now)
+        }
+        Some(NodeFix::Blacklisted(until)) => nodes::turn_off(tx, &off(Off::Blacklisted, until)),
+        Some(NodeFix::Cooled(until)) => nodes::turn_off(tx, &off(Off::Cooled, until)),
+        None => Ok(()),
+    }
+}
+
+fn line(f: &Failure, plan: &Plan, decision: Decision) -> String {
+    let node = match plan.node {
+        Some(NodeFix::FewerSlots(until)) => format!("; node {} has a slot fewer until {until}", f.node),
+        Some(NodeFix::Blacklisted(until)) => format!("; node {} is blacklisted until {until}", f.node),
+        Some(NodeFix::Cooled(until)) => format!("; node {} cools down until {until}", f.node),
+        None => String::new(),
+    };
+    format!(
+        "REPAIR: matched '{}' → fix={}, diagnosis={}; {}, {}{node}",
+        f.found.strategy,
+        f.found.fix.as_str(),
+        f.found.diagnosis,
+        f.class,
+        decision.reason
+    )
+}
+
+/// An attempt of the task ended well: what was done before helped, and its scope works.
+pub(super) fn helped(tx: &mut Conn, job: &Job, now: Timestamp) -> Result<(), Abort> {
+    incidents::settle(tx, job.task_id, true, now)?;
+    let scope = retries::scope_of(tx, job.task_id, job.project_id)?;
+    if retries::close(tx, &scope)? {
+        let entry = NewAudit {
+            event: AuditEvent::Closed,
+            scope: &scope,
+            task: Some((job.task_id, job.visit)),
+            reason: None,
+            retry_count: 0,
+            total: 0,
+            error: None,
+        };
+        retries::audit(tx, &entry, now)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Failures and how they are answered, as they are shown.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::id::NodeName;
+
+/// Which rule matches a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MatchView {
+    /// The rule, or `none`.
+    pub strategy: String,
+    /// What would be done.
+    pub fix: String,
+    /// `low`, `medium` or `high`.
+    pub severity: String,
+    /// What people are told.
+    pub diagnosis: String,
+    /// Why this rule: what in the text it matched.
+    pub matched_by: String,
+    /// `transient (…)`, `permanent (…)` or `ordinary`.
+    pub class: String,
+}
+
+/// The rules in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RulesView {
+    /// Their file, or `built in`.
+    pub source: String,
+    /// Their names, in the order in which they are asked.
+    pub strategies: Vec<String>,
+    /// What is wrong with the file, while it is: the last good rules are in force.
+    pub problem: Option<String>,
+}
+
+/// How often a rule matched, and helped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StrategyStats {
+    /// The rule, or `none`.
+    pub strategy: String,
+    /// What it does.
+    pub fix: String,
+    /// How often it matched.
+    pub matched: i64,
+    /// After how many of them the next attempt ended well.
+    pub helped: i64,
+    /// After how many it failed again.
+    pub failed_again: i64,
+}
+
+/// A failure and how it was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentView {
+    /// Row.
+    pub id: i64,
+    /// When, RFC 3339.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Whose.
+    pub task: String,
+    /// Where it worked.
+    pub stage: String,
+    /// On which machine.
+    pub node: String,
+    /// The rule that matched, or `none`.
+    pub strategy: String,
+    /// What was done.
+    pub fix: String,
+    /// What people are told.
+    pub diagnosis: String,
+    /// `transient (…)`, `permanent (…)` or `ordinary`.
+    pub class: String,
+    /// One line.
+    pub error: String,
+    /// Whether it was tried again, and why: `under_retry_limit`, `max_retries_reached` …
+    pub decision: String,
+    /// `helped` when the next attempt ended well, `failed` when it did not; absent while that is open.
+    pub outcome: Option<String>,
+}
+
+/// The circuit breaker of a scope that failed since its last success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BreakerView {
+    /// `project:<name>` or `batch:<name>`.
+    pub scope: String,
+    /// `closed`, `open` or `half open`.
+    pub stands: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Since when it is open, RFC 3339.
+    #[schema(format = DateTime)]
+    pub opened_at: Option<String>,
+    /// When it lets one job through as a trial, RFC 3339.
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
+}
+
+/// A machine on which agents run, and what repair took from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its name.
+    pub node: String,
+    /// `usable`, `blacklisted` or `cooled`.
+    pub stands: String,
+    /// Slots that it has fewer for a while.
+    pub slots_fewer: u32,
+    /// Until when (the first to end), RFC 3339.
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl NodeView {
+    pub(in crate::engine) fn named(node: &NodeName) -> Self {
+        Self {
+            node: node.to_string(),
+            stands: "usable".to_owned(),
+            slots_fewer: 0,
+            until: None,
+            reason: None,
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! Failures answered by what they are: rules, budgets, breakers and nodes, with real agents that fail.
+
+use std::fs;
+use std::time::Duration;
+
+use orch::domain::job::JobStatus;
+use orch::domain::task::TaskStatus;
+use orch::engine::EngineError;
+use orch::engine::repair::{Reload, audit, operate, reload};
+
+use super::house::{House, Plan, SHORT, shell};
+
+/// A house in which the developer does this.
+async fn house(settings: &[&str], developer: &str) -> House {
+    let plan = settings
+        .iter()
+        .fold(Plan::new(SHORT), |plan, line| plan.set(line));
+    let house = plan.build().await;
+    house.role("developer", developer);
+    house
+}
+
+async fn strategies(house: &House) -> Vec<(String, Option<String>)> {
+    let found = operate::recent(&house.engine, 100).await.unwrap();
+    found.into_iter().rev().map(|i| (i.strategy, i.outcome)).collect()
+}
+
+fn pairs(expected: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
+    expected
+        .iter()
+        .map(|(strategy, outcome)| ((*strategy).to_owned(), outcome.map(str::to_owned)))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_agent_that_was_ended_too_early_gets_half_as_long_again_and_that_is_seen_to_help() {
+    let settings = ["agent.timeout_s = 2", "queue.max_attempts = 3"];
+    let house = house(&settings, "echo x >code.txt; [ $nth -ge 2 ] || exec sleep 1000").await;
+    let task = house.add("Say hello").await;
+    let first = house.claim_one().await;
+    house.drive(first).await;
+    let job = house.job(first).await;
+    assert_eq!((job.status, job.timeout_percent), (JobStatus::Queued, 150));
+    assert_eq!(strategies(&house).await, pairs(&[("overran", None)]));
+
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+    assert_eq!(strategies(&house).await, pairs(&[("overran", Some("helped"))]));
+    let stats = operate::stats(&house.engine, Duration::from_secs(3600))
+        .await
+        .unwrap();
+    let killed = stats.iter().find(|s| s.strategy == "overran").unwrap();
+    assert_eq!((killed.matched, killed.helped, killed.failed_again), (1, 1, 0));
+    let said = house.events(task).await;
+    let line = "REPAIR: matched 'overran' → fix=increase_timeout, diagnosis=the agent ran into one of its time limits";
+    assert!(said.iter().any(|text| text.contains(line)), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_limit_of_the_projects_own_file_is_the_one_that_grows() {
+    let settings = ["agent.timeout_s = 1000", "agent.timeout_cap_s = 1100"];
+    let plan = settings
+        .iter()
+        .fold(Plan::new(SHORT), |plan, line| plan.set(line));
+    let house = plan.agent_with("timeout_s = 2").build().await;
+    house.role("developer", "exec sleep 1000");
+    house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    assert_eq!(house.job(claim).await.timeout_percent, 150, "far from the cap");
+}
+
+#[tokio::test]
+async fn the_last_node_cools_down_and_the_job_waits_without_an_attempt() {
+    let house = house(
+        &["repair.node_cool_s = 300"],
+        "[ $nth -ge 2 ] || exit 127; echo x >code.txt",
+    )
+    .await;
+    let task = house.add("Say hello").await;
+    let first = house.claim_one().await;
+    house.drive(first).await;
+    let job = house.job(first).await;
+    assert_eq!(
+        (job.status, job.attempts, job.transient_attempts),
+        (JobStatus::Queued, 0, 1)
+    );
+    let nodes = operate::nodes(&house.engine).await.unwrap();
+    assert_eq!(nodes[0].stands, "cooled");
+    assert_eq!(
+        nodes[0].reason.as_deref(),
+        Some("no_cli: a program that the agent needs is not installed on this node")
+    );
+    assert!(house.claim().await.is_empty(), "nothing is claimed on it");
+    house.later(Duration::from_secs(299));
+    assert!(house.claim().await.is_empty());
+    house.later(Duration::from_secs(2));
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+}
+
+#[tokio::test]
+async fn a_node_that_cools_down_is_lifted_by_hand_and_a_restart_in_between_keeps_it() {
+    let mut house = house(
+        &["repair.node_cool_s = 300"],
+        "[ $nth -ge 2 ] || exit 127; echo x >code.txt",
+    )
+    .await;
+    let task = house.add("Say hello").await;
+    let first = house.claim_one().await;
+    house.drive(first).await;
+    house.restart().await;
+    assert!(house.claim().await.is_empty());
+    operate::clear(&house.engine, "local").await.unwrap();
+    let again = operate::clear(&house.engine, "local").await;
+    assert!(matches!(again, Err(EngineError::NotFound { .. })), "{again:?}");
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+}
+
+#[tokio::test]
+async fn memory_costs_a_slot_for_a_while() {
+    let house = house(&[], "[ $nth -ge 2 ] || exit 137; echo x >code.txt").await;
+    house.add("Say hello").await;
+    let first = house.claim_one().await;
+    house.drive(first).await;
+    let nodes = operate::nodes(&house.engine).await.unwrap();
+    assert_eq!((nodes[0].stands.as_str(), nodes[0].slots_fewer), ("usable", 1));
+    for n in 0..9 {
+        house.add(&format!("More {n}")).await;
+    }
+    assert_eq!(house.claim().await.len(), 7, "one of eight slots is gone");
+}
+
+#[tokio::test]
+async fn a_quota_parks_the_job_until_it_is_reset_and_costs_nothing() {
+    let says = "[ $nth -ge 4 ] || { echo 'usage limit reached. Try again in 2 hours 10 minutes'; exit 1; }; echo x >code.txt";
+    let house = house(&[], says).await;
+    let task = house.add("Say hello").await;
+    for _ in 0..3 {
+        let claim = house.claim_one().await;
+        house.drive(claim).await;
+        let job = house.job(claim).await;
+        assert_eq!(
+            (job.status, job.attempts, job.transient_attempts),
+            (JobStatus::Queued, 0, 0)
+        );
+        assert_eq!(
+            job.available_at.since(house.engine.now()),
+            Duration::from_secs(7_800)
+        );
+        assert!(house.claim().await.is_empty(), "it holds no slot and waits");
+        house.later(Duration::from_secs(7_800));
+    }
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+}
+
+#[tokio::test]
+async fn what_a_person_has_to_look_at_blocks_at_once_and_is_told_once() {
+    let house = house(
+        &["queue.max_attempts = 5"],
+        "echo 'CONFLICT (content): Merge conflict in a.rs'; exit 1",
+    )
+    .await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    assert_eq!(house.ran().len(), 1);
+    let blocked = house.task(task).await;
+    assert_eq!(blocked.status, TaskStatus::Blocked);
+    assert_eq!(
+        blocked.reason.as_deref(),
+        Some("exit code 1: commits conflict with each other")
+    );
+    assert_eq!(house.deliver().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_program_that_only_this_node_could_have_fails_at_once_and_holds_up_nobody() {
+    let plan = Plan::new(SHORT)
+        .set("repair.node_cool_s = 300")
+        .agent("/nowhere/agent");
+    let house = plan.build().await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    let reason = house.task(task).await.reason.unwrap();
+    assert!(
+        reason.contains("install it, or correct [agent] command"),
+        "{reason}"
+    );
+    assert_eq!(operate::nodes(&house.engine).await.unwrap()[0].stands, "usable");
+}
+
+#[tokio::test]
+async fn the_same_failure_three_times_without_a_commit_stops_the_task() {
+    let settings = [
+        "queue.max_attempts = 9",
+        "retry.task_limit = 9",
+        "breaker.failures = 99",
+    ];
+    let house = house(&settings, "echo \"at 0x$nth: it is broken\"; exit 1").await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    assert_eq!(house.ran().len(), 3);
+    let reason = house.task(task).await.reason.unwrap();
+    assert!(
+        reason.contains("the same failure 3 times without a new commit"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn retries_end_with_the_limits_of_task_and_scope_and_with_consent() {
+    let table = [
+        ("retry.task_limit = 1", 2, "max_retries_reached"),
+        ("retry.scope_limit = 1", 2, "global_retry_limit_reached"),
+        ("retry.enabled = false", 1, "consent_not_given"),
+    ];
+    for (line, attempts, reason) in table {
+        let house = house(
+            &["queue.max_attempts = 9", line],
+            "echo \"$nth\" | tr 0-9 a-j; exit 1",
+        )
+        .await;
+        let task = house.add("Say hello").await;
+        house.run_all().await;
+        assert_eq!(house.ran().len(), attempts, "{line}");
+        assert_eq!(house.task(task).await.status, TaskStatus::Blocked);
+        let last = &operate::recent(&house.engine, 1).await.unwrap()[0];
+        assert_eq!(last.decision, reason, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_breaker_opens_is_told_once_lets_one_through_and_closes_with_a_success() {
+    let settings = ["queue.max_attempts = 1", "breaker.failures = 3"];
+    let house = house(
+        &settings,
+        "[ -e \"$out/mended\" ] || { echo \"$ORCH_WORK_ITEM\"; exit 1; }; echo x >\"$ORCH_WORK_ITEM.txt\"",
+    )
+    .await;
+    for n in 0..3 {
+        house.add(&format!("Task {n}")).await;
+        let claim = house.claim_one().await;
+        house.drive(claim).await;
+    }
+    house.add("Two more").await;
+    house.add("One more").await;
+    // The third failure opened it; its own job stays queued and costs nothing.
+    assert!(house.claim().await.is_empty());
+    let breaker = &operate::breakers(&house.engine).await.unwrap()[0];
+    assert_eq!(
+        (breaker.scope.as_str(), breaker.stands.as_str(), breaker.failures),
+        ("project:shop", "open", 3)
+    );
+    let told = house.deliver().await;
+    assert_eq!(
+        told.iter()
+            .filter(|(_, text)| text.contains("failures in a row"))
+            .count(),
+        1,
+        "{told:?}"
+    );
+
+    // One goes through as a trial, and no second one while it runs.
+    house.later(Duration::from_secs(1800));
+    let trial = house.claim_one().await;
+    assert!(house.claim().await.is_empty());
+    house.drive(trial).await;
+    assert!(house.claim().await.is_empty(), "it failed: half an hour more");
+    house.later(Duration::from_secs(1799));
+    assert!(house.claim().await.is_empty());
+    assert!(
+        !house
+            .deliver()
+            .await
+            .iter()
+            .any(|(_, text)| text.contains("failures in a row")),
+        "told once"
+    );
+
+    house.later(Duration::from_secs(1));
+    fs::write(house.path("out/mended"), "").unwrap();
+    let trial = house.claim_one().await;
+    house.drive(trial).await;
+    assert_eq!(operate::breakers(&house.engine).await.unwrap(), []);
+    assert!(house.claim().await.len() > 1);
+}
+
+#[tokio::test]
+async fn a_breaker_is_reset_by_hand_by_a_name_that_exists() {
+    let settings = ["queue.max_attempts = 1", "breaker.failures = 1"];
+    let house = house(&settings, "exit 1").await;
+    house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    assert!(house.claim().await.is_empty());
+    for (scope, says) in [
+        ("project:nowhere", "no project is called nowhere"),
+        ("project:../x", "project name \"../x\" is not usable"),
+        ("batch:nowhere", "no batch is called nowhere"),
+        ("batch:../x", "batch \"../x\" is not usable"),
+        ("shop", "a scope is project:<name> or batch:<name>"),
+    ] {
+        let error = operate::reset(&house.engine, scope)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(says), "{scope}: {error}");
+    }
+    operate::reset(&house.engine, "project:shop").await.unwrap();
+    assert_eq!(house.claim().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_audit_is_kept_in_a_file_per_scope_and_a_broken_one_is_set_aside_and_written_anew() {
+    let mut house = house(
+        &["queue.max_attempts = 2"],
+        "printf 'line one\\nline two'; exit 1",
+    )
+    .await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    audit::write(&house.engine).await.unwrap();
+    let path = house.data().join("audit/project-shop.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines[0]["event_type"], "retry");
+    assert_eq!(
+        (lines[1]["event_type"].as_str(), lines[1]["reason"].as_str()),
+        (Some("refused"), Some("max_retries_reached"))
+    );
+    assert_eq!(lines[1]["task"], house.task(task).await.work_item_id.as_str());
+    assert_eq!(
+        (lines[1]["retry_count"].as_i64(), lines[1]["total"].as_i64()),
+        (Some(1), Some(1))
+    );
+
+    // Nothing new: nothing is written, also by the next boot.
+    house.restart().await;
+    assert_eq!(audit::write(&house.engine).await.unwrap().lines, 0);
+
+    fs::write(&path, format!("{text}{{\"id\": 3, torn")).unwrap();
+    house.restart().await;
+    let written = audit::write(&house.engine).await.unwrap();
+    assert_eq!((written.lines, written.set_aside.len()), (2, 1), "{written:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert!(house.data().join("audit/project-shop.jsonl.broken-1").exists());
+}
+
+#[tokio::test]
+async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
+    let house = house(&["repair.rules_file = 'rules.json'"], "echo lemons; exit 1").await;
+    let path = house.path("rules.json");
+    let strategy = async || {
+        operate::check(&house.engine, "exit code 1\nlemons".into(), None)
+            .await
+            .unwrap()
+            .strategy
+    };
+    assert!(
+        matches!(reload(&house.engine).await.unwrap(), Reload::Refused(why) if why.contains("rules.json"))
+    );
+    assert_eq!(strategy().await, "none", "the built-in rules");
+
+    fs::write(
+        &path,
+        r#"{"strategies": {"sour": {"pattern": "lemons", "fix": "manual"}}}"#,
+    )
+    .unwrap();
+    assert_eq!(reload(&house.engine).await.unwrap(), Reload::Taken(1));
+    assert_eq!(reload(&house.engine).await.unwrap(), Reload::Unchanged(None));
+    assert_eq!(strategy().await, "sour");
+
+    fs::write(
+        &path,
+        r#"{"strategies": {"sour": {"pattern": "lem(ons", "fix": "manual"}}}"#,
+    )
+    .unwrap();
+    let Reload::Refused(why) = reload(&house.engine).await.unwrap() else {
+        panic!("it was taken");
+    };
+    assert!(why.contains("strategy \"sour\": pattern:"), "{why}");
+    assert_eq!(strategy().await, "sour", "the last good rules");
+    let told = operate::reload_now(&house.engine).await.unwrap();
+    assert_eq!(
+        (told.problem, told.strategies),
+        (Some(why), vec!["sour".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn switched_off_every_failure_is_tried_again_as_it_is() {
+    let house = house(&["repair.enabled = false"], "exit 137").await;
+    house.add("Say hello").await;
+    house.run_all().await;
+    assert_eq!(house.ran().len(), 2);
+    assert_eq!(strategies(&house).await, []);
+    assert_eq!(operate::nodes(&house.engine).await.unwrap()[0].slots_fewer, 0);
+}
+
+#[tokio::test]
+async fn what_failed_while_its_breaker_is_open_is_tried_as_its_rule_says_and_not_blindly() {
+    let settings = [
+        "agent.timeout_s = 2",
+        "queue.max_attempts = 1",
+        "breaker.failures = 1",
+    ];
+    let house = house(&settings, "echo x >code.txt; [ $nth -ge 2 ] || exec sleep 1000").await;
+    let task = house.add("Say hello").await;
+    let first = house.claim_one().await;
+    house.drive(first).await;
+    let job = house.job(first).await;
+    assert_eq!(
+        (job.status, job.attempts, job.timeout_percent),
+        (JobStatus::Queued, 0, 150)
+    );
+    assert!(house.claim().await.is_empty());
+    house.later(Duration::from_secs(1800));
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_file_of_rules_leaves_the_rules_that_were_in_force() {
+    let house = house(&["repair.rules_file = 'rules.json'"], "exit 1").await;
+    let path = house.path("rules.json");
+    let refused = async |says: &str| {
+        let answer = reload(&house.engine).await.unwrap();
+        assert!(
+            matches!(&answer, Reload::Refused(why) if why.contains(says)),
+            "{says}: {answer:?}"
+        );
+        let text = "exit code 137 SIGKILL (Killed)".to_owned();
+        assert_eq!(
+            operate::check(&house.engine, text, None).await.unwrap().strategy,
+            "oom"
+        );
+    };
+    fs::create_dir(&path).unwrap();
+    refused("is no file").await;
+    fs::remove_dir(&path).unwrap();
+    refused("No such file").await;
+    // Nobody writes into it: whoever opened it would wait for ever.
+    shell(&format!("mkfifo '{}'", path.display()));
+    refused("is no file").await;
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert_eq!(
+        reload(&house.engine).await.unwrap(),
+        Reload::Unchanged(Some(format!("repair.rules_file {}: is no file", path.display()))),
+        "the same is told once"
+    );
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, " ".repeat(2 << 20)).unwrap();
+    refused("larger than 1048576 bytes").await;
+    fs::write(&path, b"\xff\xfe{}").unwrap();
+    refused("UTF-8").await;
+    fs::write(&path, "[1").unwrap();
+    refused("rules.json").await;
+}
+
+#[tokio::test]
+async fn no_secret_is_kept_with_an_incident_or_in_the_audit() {
+    let plan = Plan::new(SHORT)
+        .set("gitea.token = 's3cr3t-t0ken'")
+        .agent("/nowhere/s3cr3t-t0ken/agent");
+    let house = plan.build().await;
+    house.add("Say hello").await;
+    house.run_all().await;
+    audit::write(&house.engine).await.unwrap();
+    let incident = &operate::recent(&house.engine, 1).await.unwrap()[0];
+    assert!(incident.error.contains("/nowhere/***/agent"), "{incident:?}");
+    let written = fs::read_to_string(house.data().join("audit/project-shop.jsonl")).unwrap();
+    assert!(
+        written.contains("/nowhere/***/agent") && !written.contains("s3cr3t"),
+        "{written}"
+    );
+}
