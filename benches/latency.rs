@@ -1,6 +1,6 @@
 //! How long a task waits for Orch, against limits and against bare git in the same run: from the request for a
 //! task to its first agent's first word, and from one agent's last word to the next one's first.
-//! `cargo bench --bench latency [-- <tasks>]`
+//! `cargo bench --bench latency [-- <tasks> [<seconds that an agent works>]]`
 //!
 //! The engine, the actors, SQLite on disk, git and the shim are the real ones. Only HTTP is left out. An agent is
 //! a script; it says its first and last word into a named pipe, where a thread of its own notes the time, so the
@@ -34,8 +34,9 @@ const TASKS: usize = 60;
 const WARM_UP: usize = 3;
 /// Tasks that are asked for in the same moment: one of them finds the worktree that stands ready.
 const BURST: usize = 3;
-/// How long an agent works. Real ones take minutes; what Orch does meanwhile has to fit in here.
-const WORK: &str = "0.2";
+/// How long an agent works, in seconds. Real ones take minutes; what Orch does meanwhile (the next worktree) has to fit
+/// in here, which on a disk that takes long to make files is more than a moment.
+const WORK: f64 = 0.2;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A word of an agent, with what had been spent until then.
@@ -92,8 +93,10 @@ fn writes(database: &Path) -> u32 {
 }
 
 fn main() -> Result<()> {
-    let tasks = std::env::args().filter_map(|a| a.parse().ok()).next();
-    let home = Home::make()?;
+    let mut words = std::env::args().filter_map(|word| word.parse::<f64>().ok());
+    let tasks = words.next().map(|tasks| tasks as usize);
+    let work = words.next().unwrap_or(WORK);
+    let home = Home::make(work)?;
     let mut words = listen(&home)?;
     let load = load();
     let measured = measure(&home, &mut words, tasks.unwrap_or(TASKS));
@@ -105,7 +108,7 @@ fn main() -> Result<()> {
         ended,
     } = actix_rt::System::new().block_on(measured)?;
     println!(
-        "{} tasks of {} stages, {FILES} files, agents of {WORK} s; load {load} before, {} after",
+        "{} tasks of {} stages, {FILES} files, agents of {work} s; load {load} before, {} after",
         first.len(),
         STAGES.len(),
         self::load()
@@ -199,7 +202,7 @@ struct Home {
 }
 
 impl Home {
-    fn make() -> Result<Self> {
+    fn make(work: f64) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root = folder.path();
         let repository = root.join("origin");
@@ -220,7 +223,7 @@ impl Home {
             &script,
             AGENT
                 .replace("@PIPE@", &pipe.display().to_string())
-                .replace("@WORK@", WORK),
+                .replace("@WORK@", &work.to_string()),
         )?;
         fs::write(
             root.join("orch.toml"),

@@ -12,6 +12,7 @@ use std::sync::PoisonError;
 
 use crate::domain::id::Sha;
 
+use super::command::{Git, WORKING};
 use super::error::GitError;
 use super::repository::Repository;
 use super::upkeep::unique;
@@ -55,7 +56,8 @@ impl Repository {
         self.remove_worktree(path)
     }
 
-    /// As [`Self::prepare_worktree`], with the spare one where it is at that commit.
+    /// As [`Self::prepare_worktree`], with the spare one where there is one: it is at that commit, or is moved there, which
+    /// writes only the files that differ.
     pub fn prepare_from_spare(&self, path: &Path, at: &Sha) -> Result<(), GitError> {
         match self.take_spare(path, at)? {
             true => Ok(()),
@@ -66,18 +68,37 @@ impl Repository {
     fn take_spare(&self, path: &Path, at: &Sha) -> Result<bool, GitError> {
         // Locked until it is away: the next one is made in the same place.
         let mut slot = self.spare().lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(spare) = slot.take_if(|s| s.at == *at) else {
+        let Some(spare) = slot.take_if(|s| s.at == *at || self.may_follow(&s.at, at)) else {
             return Ok(false);
         };
         self.clear_for(path)?;
         match self.hand_over(&spare, path) {
-            Ok(true) => Ok(true),
+            Ok(true) if spare.at == *at => Ok(true),
+            // Where that fails, `path` is cleared for a new one.
+            Ok(true) => Ok(self.follow(path, &spare.admin, at).is_ok()),
             Ok(false) | Err(_) => {
                 // What was moved already stands at `path`, and is removed from there by whoever prepares it now.
                 self.remove_worktree(&spare.path)?;
                 Ok(false)
             }
         }
+    }
+
+    /// Whether moving from one commit to the other makes what a new worktree would be: git writes a file that did not
+    /// change as it was, also where the attributes that decide how it is written did.
+    fn may_follow(&self, from: &Sha, to: &Sha) -> bool {
+        let git = self.git("diff-tree").args(["-r", "-z", "--name-only", "--no-renames"]);
+        let changed = git.args([from.as_str(), to.as_str(), "--"]).ok();
+        changed.is_ok_and(|output| {
+            let names = output.stdout;
+            !names.split(|b| *b == 0).any(|name| name.ends_with(b".gitattributes"))
+        })
+    }
+
+    fn follow(&self, path: &Path, admin: &Path, to: &Sha) -> Result<(), GitError> {
+        let git = Git::new("checkout").worktree(path, admin).timeout(WORKING);
+        let git = git.args(["--quiet", "--detach", "--no-recurse-submodules"]);
+        git.args([to.as_str(), "--"]).ok().map(drop)
     }
 
     /// Moves it, unless it was touched. Died in between: the clone still looks for it at its old place, from where

@@ -173,23 +173,51 @@ fn a_spare_that_was_touched_in_any_way_is_not_used() {
 }
 
 #[test]
-fn a_spare_of_a_commit_that_is_no_longer_the_tip_is_replaced_and_never_used_for_another() {
+fn a_spare_is_moved_to_the_commit_of_a_branch_and_only_what_differs_is_written() {
     let repo = repo();
     let clone = repo.clone();
     let (spare, run) = (repo.path("spare"), repo.path("runs/1"));
+    let changes = [("README.md", "news\n"), ("deep/new/file.txt", "x\n"), ("run.sh", "exit\n")];
+    repo.commit_on("feature/x", &changes, "Work");
+    git(&repo.origin, &["checkout", "-q", "feature/x"]);
+    git(&repo.origin, &["rm", "-q", "deep/er/file.txt"]);
+    git(&repo.origin, &["commit", "-q", "-m", "Less"]);
+    git(&repo.origin, &["checkout", "-q", "main"]);
+    let head = clone.start_of(&branch("feature/x")).unwrap();
     clone.make_spare(&spare).unwrap();
-    let old = inode(&spare);
-    let tip = repo.commit(&[("README.md", "news\n")], "News");
-    assert_eq!(clone.start_of(&branch("x")).unwrap(), tip);
-    clone.prepare_from_spare(&run, &tip).unwrap();
-    assert_eq!(fs::read_to_string(run.join("README.md")).unwrap(), "news\n");
-    assert_eq!(inode(&spare), old);
-    clone.make_spare(&spare).unwrap();
-    let new = inode(&spare);
-    clone.prepare_from_spare(&run, &tip).unwrap();
-    assert_eq!(inode(&run), new);
+    let untouched = fs::metadata(spare.join("a.bat")).unwrap().ino();
+    clone.prepare_from_spare(&run, &head).unwrap();
+    assert_eq!(fs::metadata(run.join("a.bat")).unwrap().ino(), untouched);
+    assert_eq!(sha(&run, "HEAD"), head);
+    assert!(!run.join("deep/er").exists());
     assert_is_fresh(&repo, &clone, &run);
     assert_known(&clone, &[&run]);
+    // Back again, from a main that moved meanwhile.
+    let tip = repo.commit(&[("README.md", "more news\n")], "News");
+    assert_eq!(clone.start_of(&branch("new")).unwrap(), tip);
+    clone.remove_worktree(&run).unwrap();
+    clone.make_spare(&spare).unwrap();
+    clone.prepare_from_spare(&run, &head).unwrap();
+    assert_is_fresh(&repo, &clone, &run);
+}
+
+/// git does not write a file anew because the rules of how it is written are others.
+#[test]
+fn a_spare_is_not_moved_to_where_files_are_written_by_other_rules() {
+    let repo = repo();
+    let clone = repo.clone();
+    let (spare, run) = (repo.path("spare"), repo.path("runs/1"));
+    let head = repo.commit_on("feature/x", &[("deep/.gitattributes", "*.txt eol=crlf\n")], "Rules");
+    clone.make_spare(&spare).unwrap();
+    let made = inode(&spare);
+    clone.start_of(&branch("feature/x")).unwrap();
+    clone.prepare_from_spare(&run, &head).unwrap();
+    assert_ne!(inode(&run), made);
+    assert_eq!(fs::read(run.join("deep/er/file.txt")).unwrap(), b"text\r\n");
+    assert_is_fresh(&repo, &clone, &run);
+    // It stays for another.
+    assert_eq!(inode(&spare), made);
+    assert_known(&clone, &[&run, &spare]);
 }
 
 /// The two moves of a taking are no one deed: this is what each leaves of a process that dies after it.
