@@ -39,6 +39,26 @@ diesel::table! {
         finished_at -> Nullable<BigInt>,
         pruned_at -> Nullable<BigInt>,
         batch -> Nullable<Text>,
+        tracker_unseen -> Nullable<Text>,
+        tracker_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    inbox (id) {
+        id -> BigInt,
+        source -> Text,
+        delivery -> Text,
+        digest -> Text,
+        event -> Text,
+        event_type -> Text,
+        body -> Text,
+        status -> Text,
+        outcome -> Nullable<Text>,
+        attempts -> Integer,
+        available_at -> BigInt,
+        received_at -> BigInt,
+        settled_at -> Nullable<BigInt>,
     }
 }
 
@@ -373,6 +393,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     gestures,
     intents,
     outbox,
+    inbox,
     leases,
     instances,
     duties,

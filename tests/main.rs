@@ -18,3 +18,4 @@ mod store;
 mod supervision;
 mod support;
 mod walk;
+mod webhooks;

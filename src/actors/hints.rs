@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::domain::id::ProjectId;
 use crate::engine::{Hint, spare};
 
+use super::inbox::Apply;
 use super::notifier::Deliver;
 use super::queue::QueueJobs;
 use super::repair::WriteAudit;
@@ -19,6 +20,7 @@ pub async fn forward(mut hints: UnboundedReceiver<Hint>, book: AddressBook) {
         match hint {
             Hint::Jobs => book.queue.do_send(QueueJobs),
             Hint::Outbox => book.notifier.do_send(Deliver),
+            Hint::Inbox => book.inbox.do_send(Apply),
             Hint::Audit => book.repair.do_send(WriteAudit),
             Hint::Spare(project) => {
                 actix_rt::spawn(provide_spare(project, book.clone()));

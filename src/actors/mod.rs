@@ -5,6 +5,7 @@ pub mod fault;
 pub mod heartbeat;
 pub mod hints;
 pub mod host;
+pub mod inbox;
 pub mod lease;
 pub mod monitor;
 pub mod notifier;
@@ -28,6 +29,7 @@ use crate::engine::{Engine, heal};
 use fault::MonitorPanic;
 use heartbeat::HeartbeatActor;
 use host::HostActor;
+use inbox::InboxActor;
 use lease::LeaseActor;
 use monitor::AgentMonitorActor;
 use notifier::NotifierActor;
@@ -55,6 +57,8 @@ pub struct AddressBook {
     pub queue: Child<QueueActor>,
     /// Delivers the outbox.
     pub notifier: Child<NotifierActor>,
+    /// Applies deliveries of webhooks.
+    pub inbox: Child<InboxActor>,
     /// Says that this instance lives; started only where several share a database.
     pub heartbeat: Child<HeartbeatActor>,
     /// Lets forgotten tasks go on; started only where it is switched on.
@@ -80,6 +84,7 @@ impl AddressBook {
             supervisor,
             queue: Child::named("queue"),
             notifier: Child::named("notifier"),
+            inbox: Child::named("inbox"),
             heartbeat: Child::named("heartbeat"),
             reconciler: Child::named("reconciler"),
             reaper: Child::named("reaper"),
@@ -110,6 +115,9 @@ impl AddressBook {
         self.singleton(&self.repair, intensity, RepairActor::new)?;
         if self.engine.store().is_shared() {
             self.singleton(&self.heartbeat, intensity, HeartbeatActor::new)?;
+        }
+        if self.engine.settings().inbox_enabled {
+            self.singleton(&self.inbox, intensity, InboxActor::new)?;
         }
         if self.engine.settings().notify.enabled {
             self.singleton(&self.notifier, intensity, NotifierActor::new)?;

@@ -14,6 +14,7 @@ mod events;
 mod exit;
 mod given;
 mod healed;
+mod inbox;
 mod init;
 mod job;
 mod lease;
@@ -141,6 +142,8 @@ enum Command {
     Project(project::ProjectCommand),
     /// Look at what could not be told yet, and send it again.
     Outbox(outbox::OutboxArgs),
+    /// What trackers and forges delivered, and applying again what could not be applied.
+    Inbox(inbox::InboxArgs),
     /// Show what happened, and what happens.
     Events(events::EventsArgs),
     /// Show what was stuck, and how it was healed.
@@ -222,6 +225,7 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         Command::Run(command) => run::run(&command, global),
         Command::Project(command) => project::run(&command, global),
         Command::Outbox(args) => outbox::run(&args, global),
+        Command::Inbox(args) => inbox::run(&args, global),
         Command::Events(args) => events::run(&args, global),
         Command::Healed(args) => healed::run(&args, global),
         Command::Config(command) => config::run(&command, global),

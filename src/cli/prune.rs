@@ -65,6 +65,7 @@ fn page(screen: Screen, report: &PruneReport) -> String {
         ("healings", report.healings),
         ("incidents", report.incidents),
         ("audit entries", report.audit),
+        ("settled deliveries", report.deliveries),
         ("stopped instances", report.instances),
         ("WIP refs", report.wip_refs),
         ("run folders", report.folders),

@@ -15,6 +15,8 @@ pub struct Retention {
     pub wip: Option<Duration>,
     /// Notices that were sent.
     pub outbox: Option<Duration>,
+    /// Deliveries that were applied or ignored.
+    pub inbox: Option<Duration>,
     /// Healings, and instances that stopped.
     pub healing: Option<Duration>,
 }

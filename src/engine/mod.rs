@@ -12,6 +12,7 @@ pub mod deliver;
 pub mod gestures;
 pub mod heal;
 pub mod host;
+pub mod inbox;
 pub mod instances;
 pub mod intake;
 pub mod lease;
@@ -62,6 +63,8 @@ pub enum Hint {
     Stop(Claim),
     /// The outbox has rows to deliver.
     Outbox,
+    /// The inbox has deliveries to apply.
+    Inbox,
     /// Something was written into the audit of retries.
     Audit,
     /// The project's spare worktree was used, or main moved on from it.

@@ -125,14 +125,15 @@ impl<'a> Sweep<'a> {
             self.trouble("histories of finished tasks", &e);
         }
         type Prune = fn(&mut Conn, Act, Timestamp, usize) -> Result<usize, StoreError>;
-        let singles: [(&str, Option<Duration>, Prune); 5] = [
+        let singles: [(&str, Option<Duration>, Prune); 6] = [
             ("sent notices", keep.outbox, retention::notices),
             ("healings", keep.healing, retention::healings),
             ("stopped instances", keep.healing, retention::instances),
             ("incidents", keep.healing, retention::incidents),
             ("the audit of retries", keep.healing, retention::audit),
+            ("settled deliveries", keep.inbox, retention::deliveries),
         ];
-        let mut gone = [0; 5];
+        let mut gone = [0; 6];
         for ((what, keep, prune), gone) in singles.into_iter().zip(&mut gone) {
             let Some(keep) = keep else { continue };
             match self.singles(keep, prune).await {
@@ -147,6 +148,7 @@ impl<'a> Sweep<'a> {
             report.instances,
             report.incidents,
             report.audit,
+            report.deliveries,
         ] = gone;
     }
 

@@ -3,6 +3,7 @@
 mod batch;
 mod budget;
 mod healing;
+mod inbox;
 mod instance;
 mod lease;
 mod notice;
@@ -15,6 +16,7 @@ pub mod shapes;
 pub use batch::{BatchChange, BatchDetail, BatchMember, SubmitBatch, Unchanged};
 pub use budget::{BudgetView, SpentView};
 pub use healing::HealingView;
+pub use inbox::{DeliveryDetail, DeliveryView};
 pub use instance::InstanceView;
 pub use lease::LeaseView;
 pub use notice::NoticeView;

@@ -87,11 +87,15 @@ impl Repository {
     /// Whether moving from one commit to the other makes what a new worktree would be: git writes a file that did not
     /// change as it was, also where the attributes that decide how it is written did.
     fn may_follow(&self, from: &Sha, to: &Sha) -> bool {
-        let git = self.git("diff-tree").args(["-r", "-z", "--name-only", "--no-renames"]);
+        let git = self
+            .git("diff-tree")
+            .args(["-r", "-z", "--name-only", "--no-renames"]);
         let changed = git.args([from.as_str(), to.as_str(), "--"]).ok();
         changed.is_ok_and(|output| {
             let names = output.stdout;
-            !names.split(|b| *b == 0).any(|name| name.ends_with(b".gitattributes"))
+            !names
+                .split(|b| *b == 0)
+                .any(|name| name.ends_with(b".gitattributes"))
         })
     }
 

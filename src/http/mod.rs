@@ -9,6 +9,7 @@ pub mod error;
 mod openapi;
 pub mod status;
 pub mod wait;
+pub mod webhooks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use auth::Access;
 use body::BodyLimit;
 use error::Problem;
 pub use status::{ActorView, Healing, Sources};
+use webhooks::Secrets;
 
 /// Threads that answer requests. The work is done elsewhere; two keep a slow client from holding up the rest.
 const WORKERS: usize = 2;
@@ -37,6 +39,7 @@ const SHUTDOWN_S: u64 = 5;
 pub fn server(engine: Engine, sources: Sources, settings: &Settings) -> io::Result<(Server, SocketAddr)> {
     let access = web::Data::new(Access::from_settings(settings)?);
     let limit = web::Data::new(BodyLimit(settings.server.body_limit_bytes));
+    let secrets = web::Data::new(Secrets::of(settings));
     let engine = web::Data::new(engine);
     let sources = web::Data::new(sources);
     let listen = settings.server.listen;
@@ -44,6 +47,7 @@ pub fn server(engine: Engine, sources: Sources, settings: &Settings) -> io::Resu
         App::new()
             .app_data(access.clone())
             .app_data(limit.clone())
+            .app_data(secrets.clone())
             .app_data(engine.clone())
             .app_data(sources.clone())
             .wrap(
@@ -69,6 +73,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
             Problem::not_readable(&format!("query {query:?}"), &e).into()
         }))
         .configure(status::routes)
+        .configure(webhooks::routes)
         .service(
             web::scope("/api/v1")
                 .wrap(from_fn(auth::check))

@@ -77,6 +77,7 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
         gitea: gitea(v),
         plane: plane(v),
         telegram: telegram(v),
+        inbox_enabled: v.switch("inbox.enabled"),
         notify: notify(v),
         staging: Staging {
             infra_tolerance_enabled: v.switch("staging.infra_tolerance_enabled"),

@@ -90,6 +90,8 @@ pub struct Settings {
     pub plane: Plane,
     /// `telegram.*`
     pub telegram: Telegram,
+    /// `inbox.enabled`: deliveries of webhooks are applied.
+    pub inbox_enabled: bool,
     /// `notify.*`
     pub notify: Notify,
     /// `staging.*`

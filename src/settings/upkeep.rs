@@ -57,6 +57,7 @@ pub(super) fn pruning(v: &Values) -> Pruning {
             logs: days("retention.logs_days"),
             wip: days("retention.wip_days"),
             outbox: days("retention.outbox_days"),
+            inbox: days("retention.inbox_days"),
             healing: days("retention.healing_days"),
         },
     }

@@ -61,6 +61,7 @@ pub mod evidence;
 pub mod flags;
 pub mod gestures;
 pub mod healing;
+pub mod inbox;
 pub mod incidents;
 pub mod instances;
 pub mod intents;

@@ -177,7 +177,11 @@ fn a_spare_is_moved_to_the_commit_of_a_branch_and_only_what_differs_is_written()
     let repo = repo();
     let clone = repo.clone();
     let (spare, run) = (repo.path("spare"), repo.path("runs/1"));
-    let changes = [("README.md", "news\n"), ("deep/new/file.txt", "x\n"), ("run.sh", "exit\n")];
+    let changes = [
+        ("README.md", "news\n"),
+        ("deep/new/file.txt", "x\n"),
+        ("run.sh", "exit\n"),
+    ];
     repo.commit_on("feature/x", &changes, "Work");
     git(&repo.origin, &["checkout", "-q", "feature/x"]);
     git(&repo.origin, &["rm", "-q", "deep/er/file.txt"]);
@@ -207,7 +211,11 @@ fn a_spare_is_not_moved_to_where_files_are_written_by_other_rules() {
     let repo = repo();
     let clone = repo.clone();
     let (spare, run) = (repo.path("spare"), repo.path("runs/1"));
-    let head = repo.commit_on("feature/x", &[("deep/.gitattributes", "*.txt eol=crlf\n")], "Rules");
+    let head = repo.commit_on(
+        "feature/x",
+        &[("deep/.gitattributes", "*.txt eol=crlf\n")],
+        "Rules",
+    );
     clone.make_spare(&spare).unwrap();
     let made = inode(&spare);
     clone.start_of(&branch("feature/x")).unwrap();

@@ -26,6 +26,8 @@ pub struct PruneReport {
     pub incidents: u64,
     /// Entries of the audit of retries.
     pub audit: u64,
+    /// Deliveries of webhooks that were applied or ignored.
+    pub deliveries: u64,
     /// WIP refs.
     pub wip_refs: u64,
     /// Folders of runs.
@@ -56,7 +58,7 @@ impl PruneReport {
     pub fn removed_something(&self) -> bool {
         let sums = [self.tasks, self.jobs, self.runs, self.details, self.notices];
         let more = [self.healings, self.instances, self.wip_refs, self.folders];
-        let repair = [self.incidents, self.audit];
+        let repair = [self.incidents, self.audit, self.deliveries];
         !self.dry_run && sums.iter().chain(&more).chain(&repair).any(|n| *n > 0)
     }
 }

@@ -4,6 +4,7 @@ mod batches;
 mod budget;
 mod events;
 mod healed;
+mod inbox;
 mod jobs;
 mod leases;
 mod log_chunk;
@@ -43,6 +44,9 @@ use super::openapi;
     jobs::change,
     jobs::cancel,
     jobs::retry,
+    inbox::list,
+    inbox::show,
+    inbox::replay,
     outbox::list,
     outbox::resend,
     prune::plan,
@@ -78,6 +82,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(events::routes)
         .configure(healed::routes)
         .configure(jobs::routes)
+        .configure(inbox::routes)
         .configure(outbox::routes)
         .configure(prune::routes)
         .configure(queue::routes)

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use super::{Act, JobRunning, TaskOver};
 use crate::domain::time::Timestamp;
 use crate::schema::{
-    healing_events, incidents as failures, instances as boots, jobs, outbox, retry_audit, tasks,
+    healing_events, inbox, incidents as failures, instances as boots, jobs, outbox, retry_audit, tasks,
 };
 use crate::store::decode::rows;
 use crate::store::{Conn, StoreError};
@@ -18,6 +18,11 @@ predicate!(
 predicate!(
     /// The predicate of the index `instances_stopped`.
     Stopped = "instances.stopped_at IS NOT NULL"
+);
+
+predicate!(
+    /// Nothing is to be done about it any more. The predicate of the index `inbox_settled`.
+    Settled = "inbox.status IN ('applied', 'ignored')"
 );
 
 /// Removes or counts what a query finds, oldest first.
@@ -75,6 +80,22 @@ pub fn notices(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Re
         (outbox::sent_at, outbox::id),
         limit
     )
+}
+
+/// Removes deliveries that were settled before then. Those that are parked wait for a person.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn deliveries(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! found {
+        () => {
+            inbox::table
+                .filter(Settled)
+                .filter(inbox::settled_at.lt(before.0))
+        };
+    }
+    let order = (inbox::settled_at, inbox::id);
+    oldest!(conn, act, inbox, i64, found!(), order, limit)
 }
 
 /// Removes healings that were told before then.

@@ -1,0 +1,3 @@
+ALTER TABLE tasks DROP COLUMN tracker_at;
+ALTER TABLE tasks DROP COLUMN tracker_unseen;
+DROP TABLE inbox;

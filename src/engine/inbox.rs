@@ -1,0 +1,258 @@
+//! Keeps deliveries of webhooks and applies them, as they came for each thing they are about. A delivery's effect and its
+//! mark are one transaction: it takes effect once. One that cannot be applied is parked and stands in nobody's way.
+
+use std::collections::BTreeSet;
+
+use crate::domain::id::FencingToken;
+use crate::domain::inbox::{DeliveryStatus, Outcome, Source, again_at};
+use crate::domain::time::Timestamp;
+use crate::domain::webhook::{Malformed, Said, forge, plane};
+use crate::store::inbox::{self, Delivery, NewDelivery, Received};
+use crate::store::{Guarded, Retry, StoreError};
+
+use super::contain::contained;
+use super::instances::Duty;
+use super::views::{DeliveryDetail, DeliveryView};
+use super::{Engine, EngineError, Hint};
+
+/// Deliveries that are read at once.
+const PAGE: usize = 100;
+/// Most that are listed.
+pub const LISTED: usize = 200;
+
+/// What one round did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Deliveries that were settled.
+    pub settled: usize,
+    /// Those that were parked or postponed, one line each.
+    pub trouble: Vec<String>,
+    /// When the next one may be tried again.
+    pub next_at: Option<Timestamp>,
+}
+
+/// Keeps a delivery before it is answered. Never waits for room.
+///
+/// # Errors
+/// `Saturated` when too many writes wait; the database's.
+pub async fn receive(engine: &Engine, new: NewDelivery) -> Result<Received, EngineError> {
+    let now = engine.now();
+    let kept = engine.store().try_write(move |tx| inbox::receive(tx, &new, now));
+    let received = kept.await?;
+    match received {
+        Received::New(_) | Received::Again(_) => engine.hint(Hint::Inbox),
+        Received::Known(_) => {}
+    }
+    Ok(received)
+}
+
+/// What a delivery says, as its sender's parser reads it.
+enum Content {
+    Issue(plane::IssueEvent),
+    Repository(forge::RepositoryEvent),
+}
+
+impl Content {
+    fn read(delivery: &NewDelivery) -> Result<Said<Self>, Malformed> {
+        let body = delivery.body.as_bytes();
+        let (event, event_type) = (&delivery.event, &delivery.event_type);
+        Ok(match delivery.source {
+            Source::Plane => plane::parse(body)?.map(Self::Issue),
+            Source::Forge => forge::parse(event, event_type, body)?.map(Self::Repository),
+        })
+    }
+
+    /// What it is about: of one thing the deliveries are applied in their order.
+    fn subject(&self) -> String {
+        match self {
+            Self::Issue(event) => event.issue.clone(),
+            Self::Repository(event) => event.repository.to_lowercase(),
+        }
+    }
+}
+
+/// Applies what is to be applied and whose time has come.
+///
+/// # Errors
+/// The database's. What is wrong with a delivery is an outcome.
+pub async fn apply(engine: &Engine) -> Result<Applied, EngineError> {
+    let (duty, asked, now) = (Duty::of(engine), Duty::of(engine), engine.now());
+    let token = engine.store().read(move |tx| asked.held(tx, now)).await?;
+    let Some(token) = token else {
+        return Ok(Applied::default());
+    };
+    let mut round = Round {
+        engine,
+        duty,
+        token,
+        waiting: BTreeSet::new(),
+        done: Applied::default(),
+    };
+    let mut after = 0;
+    loop {
+        let read = engine.store().read(move |tx| inbox::pending(tx, after, PAGE));
+        let page = read.await?;
+        let seen = page.rows.iter().map(|d| d.id);
+        let Some(last) = seen.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
+            return Ok(round.done);
+        };
+        after = last;
+        for (id, why) in page.broken {
+            round.settle(id, Outcome::Parked(why)).await?;
+        }
+        for delivery in page.rows {
+            round.one(delivery).await?;
+        }
+    }
+}
+
+struct Round<'a> {
+    engine: &'a Engine,
+    duty: Duty,
+    token: FencingToken,
+    /// What has a delivery that waits for its time.
+    waiting: BTreeSet<String>,
+    done: Applied,
+}
+
+impl Round<'_> {
+    async fn one(&mut self, delivery: Delivery) -> Result<(), EngineError> {
+        let content = match Content::read(&delivery.sent) {
+            Ok(Said::Event(content)) => content,
+            Ok(Said::Nothing { why }) => return self.settle(delivery.id, Outcome::Ignored(why)).await,
+            Err(e) => return self.settle(delivery.id, Outcome::Parked(e.to_string())).await,
+        };
+        let subject = content.subject();
+        if delivery.available_at > self.engine.now() || self.waiting.contains(&subject) {
+            self.wait_for(subject, delivery.available_at);
+            return Ok(());
+        }
+        let outcome = match contained(self.effect(&content)).await {
+            Ok(outcome) => outcome,
+            Err(EngineError::Lost) => Outcome::Later("somebody was faster".to_owned()),
+            // Of no delivery alone: the next round finds them all as they are.
+            Err(EngineError::Store(e)) if matches!(e.retry(), Retry::After(_)) => return Err(e.into()),
+            Err(e) => Outcome::Parked(e.to_string()),
+        };
+        let Outcome::Later(why) = outcome else {
+            return self.settle(delivery.id, outcome).await;
+        };
+        match again_at(delivery.attempts + 1, self.engine.now()) {
+            Some(at) => {
+                self.done
+                    .trouble
+                    .push(format!("delivery {} waits: {why}", delivery.id));
+                self.wait_for(subject, at);
+                self.write(move |tx, _| inbox::postpone(tx, delivery.id, &why, at))
+                    .await
+            }
+            None => {
+                let why = format!("tried {} times: {why}", delivery.attempts + 1);
+                self.settle(delivery.id, Outcome::Parked(why)).await
+            }
+        }
+    }
+
+    /// Finds whom it concerns.
+    async fn effect(&self, content: &Content) -> Result<Outcome, EngineError> {
+        let nobody = match content {
+            Content::Issue(event) => format!(
+                "no project here has the Plane project {}",
+                event.project.as_deref().unwrap_or("that it was in")
+            ),
+            Content::Repository(event) => format!("no project here has the repository {}", event.repository),
+        };
+        Ok(Outcome::Ignored(nobody))
+    }
+
+    fn wait_for(&mut self, subject: String, at: Timestamp) {
+        self.waiting.insert(subject);
+        let next = self.done.next_at.map_or(at, |known| known.min(at));
+        self.done.next_at = Some(next);
+    }
+
+    async fn settle(&mut self, id: i64, outcome: Outcome) -> Result<(), EngineError> {
+        let (status, text) = match outcome {
+            Outcome::Applied(text) => (DeliveryStatus::Applied, text),
+            Outcome::Ignored(text) => (DeliveryStatus::Ignored, text),
+            Outcome::Parked(text) | Outcome::Later(text) => {
+                self.done.trouble.push(format!("delivery {id} is parked: {text}"));
+                (DeliveryStatus::Parked, text)
+            }
+        };
+        self.done.settled += 1;
+        self.write(move |tx, now| inbox::settle(tx, id, status, &text, now))
+            .await
+    }
+
+    /// Writes while this instance is still the one that applies.
+    async fn write(
+        &self,
+        mark: impl FnOnce(&mut crate::store::Conn, Timestamp) -> Result<Guarded<()>, StoreError> + Send + 'static,
+    ) -> Result<(), EngineError> {
+        let (duty, token, now) = (self.duty.clone(), self.token, self.engine.now());
+        let marked = self.engine.store().write(move |tx| {
+            if duty.held(tx, now)? != Some(token) {
+                return Ok::<_, StoreError>(());
+            }
+            // Lost: it was settled by somebody else.
+            mark(tx, now).map(drop)
+        });
+        Ok(marked.await?)
+    }
+}
+
+/// The latest deliveries, newest first.
+///
+/// # Errors
+/// `Invalid` for an unknown status; the database's.
+pub async fn list(engine: &Engine, status: Option<&str>) -> Result<Vec<DeliveryView>, EngineError> {
+    let status = match status {
+        None => None,
+        Some(word) => Some(DeliveryStatus::parse(word).ok_or_else(|| EngineError::Invalid {
+            what: format!("no status {word:?}; there are: pending, applied, ignored, parked"),
+        })?),
+    };
+    let read = engine.store().read(move |tx| inbox::latest(tx, status, LISTED));
+    Ok(read.await?.rows.into_iter().map(DeliveryView::of).collect())
+}
+
+/// A delivery with its body.
+///
+/// # Errors
+/// `NotFound`; the database's.
+pub async fn show(engine: &Engine, id: i64) -> Result<DeliveryDetail, EngineError> {
+    let found = engine.store().read(move |tx| inbox::by_id(tx, id)).await?;
+    found
+        .map(DeliveryDetail::of)
+        .ok_or_else(|| EngineError::NotFound {
+            what: format!("there is no delivery {id}: `orch inbox list` shows the latest"),
+        })
+}
+
+/// Has a parked delivery applied again.
+///
+/// # Errors
+/// `NotFound`; `Conflict` when it is not parked; the database's.
+pub async fn replay(engine: &Engine, id: i64) -> Result<DeliveryView, EngineError> {
+    let now = engine.now();
+    let again = engine.store().write(move |tx| {
+        let again = inbox::replay(tx, id, now)?;
+        Ok::<_, StoreError>((again, inbox::by_id(tx, id)?))
+    });
+    match again.await? {
+        (_, None) => Err(EngineError::NotFound {
+            what: format!("there is no delivery {id}: `orch inbox list` shows the latest"),
+        }),
+        (Guarded::Lost, Some(delivery)) => Err(EngineError::Conflict {
+            what: format!(
+                "delivery {id} is {}, not parked: only what could not be applied is tried again",
+                delivery.status.as_str()
+            ),
+        }),
+        (Guarded::Won(()), Some(delivery)) => {
+            engine.hint(Hint::Inbox);
+            Ok(DeliveryView::of(delivery))
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Deliveries of webhooks: the signature is checked over the raw body, the delivery is stored, then it is answered. Never
+//! applies one, and never says more to a stranger than that it is not let in.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use hmac::{Hmac, Mac};
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::body::BodyLimit;
+use super::error::Problem;
+use super::resource;
+use crate::domain::inbox::Source;
+use crate::engine::{Engine, inbox};
+use crate::settings::Settings;
+use crate::store::inbox::{NewDelivery, Received};
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest name of a delivery, or of a kind of event, that is kept.
+const NAME_MAX: usize = 100;
+
+pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(resource("/webhook/plane", "POST").route(web::post().to(plane)))
+        .service(resource("/webhook/gitea", "POST").route(web::post().to(forge)));
+}
+
+/// The secrets with which deliveries are signed; without one nothing is accepted.
+pub struct Secrets {
+    plane: Option<Hmac<Sha256>>,
+    forge: Option<Hmac<Sha256>>,
+}
+
+impl Secrets {
+    /// Those of the settings.
+    pub fn of(settings: &Settings) -> Self {
+        let keyed = |secret: &Option<crate::settings::Secret>| {
+            let secret = secret.as_ref().filter(|secret| !secret.expose().is_empty())?;
+            Hmac::new_from_slice(secret.expose().as_bytes()).ok()
+        };
+        Self {
+            plane: keyed(&settings.plane.webhook_secret),
+            forge: keyed(&settings.gitea.webhook_secret),
+        }
+    }
+}
+
+/// What a delivery is answered.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    /// Its number in the inbox.
+    id: i64,
+    /// It was there already.
+    duplicate: bool,
+}
+
+async fn plane(
+    req: HttpRequest,
+    payload: web::Payload,
+    engine: web::Data<Engine>,
+    secrets: web::Data<Secrets>,
+) -> Result<HttpResponse, Problem> {
+    let headers = req.headers();
+    let signature = Signature::of(headers, &["x-plane-signature"], secrets.plane.as_ref())?;
+    let body = signature.body(&req, payload).await?;
+    let name = |key| named(headers, &[key]);
+    accept(
+        &engine,
+        Source::Plane,
+        body,
+        name("x-plane-delivery"),
+        name("x-plane-event"),
+        String::new(),
+    )
+    .await
+}
+
+async fn forge(
+    req: HttpRequest,
+    payload: web::Payload,
+    engine: web::Data<Engine>,
+    secrets: web::Data<Secrets>,
+) -> Result<HttpResponse, Problem> {
+    let headers = req.headers();
+    let keys = ["x-gitea-signature", "x-forgejo-signature"];
+    let signature = Signature::of(headers, &keys, secrets.forge.as_ref())?;
+    let body = signature.body(&req, payload).await?;
+    let delivery = named(headers, &["x-gitea-delivery", "x-forgejo-delivery"]);
+    let event = named(headers, &["x-gitea-event", "x-forgejo-event"]);
+    let finer = named(headers, &["x-gitea-event-type", "x-forgejo-event-type"]);
+    accept(&engine, Source::Forge, body, delivery, event, finer).await
+}
+
+/// A signature that could be one, and the key it must have been made with.
+struct Signature {
+    given: [u8; 32],
+    key: Hmac<Sha256>,
+}
+
+impl Signature {
+    /// Looked at before the body is read: what carries none costs nothing.
+    fn of(headers: &HeaderMap, keys: &[&str], key: Option<&Hmac<Sha256>>) -> Result<Self, Problem> {
+        let key = key.cloned().ok_or_else(refused)?;
+        let given = keys
+            .iter()
+            .find_map(|name| headers.get(*name))
+            .ok_or_else(refused)?;
+        let given = hex(given.as_bytes()).ok_or_else(refused)?;
+        Ok(Self { given, key })
+    }
+
+    /// The raw body, if this is its signature.
+    async fn body(mut self, req: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Problem> {
+        let limit = req.app_data::<web::Data<BodyLimit>>().map_or(0, |limit| limit.0);
+        let declared = req.headers().get(header::CONTENT_LENGTH);
+        let declared: Option<usize> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
+        }
+        let body = match timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
+            Err(_) => {
+                return Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body did not arrive in time",
+                ));
+            }
+            Ok(Err(_)) => return Err(too_large(limit)),
+            Ok(Ok(Err(e))) => return Err(Problem::bad_request(format!("the body could not be read: {e}"))),
+            Ok(Ok(Ok(body))) => body,
+        };
+        self.key.update(&body);
+        // In constant time.
+        self.key.verify_slice(&self.given).map_err(|_| refused())?;
+        Ok(body)
+    }
+}
+
+fn refused() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "the signature is missing or wrong: sender and service must have the same webhook secret",
+    )
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is larger than {limit} bytes (server.body_limit_bytes)"),
+    )
+}
+
+/// 64 lower-case hex digits, as the senders write them, and nothing else.
+fn hex(text: &[u8]) -> Option<[u8; 32]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_chunks::<2>() else {
+        return None;
+    };
+    let bytes: Option<Vec<u8>> = pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect();
+    bytes?.try_into().ok()
+}
+
+/// The first of these headers that is not empty.
+fn named(headers: &HeaderMap, names: &[&str]) -> String {
+    let given = names.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
+    let given = given
+        .map(str::trim)
+        .find(|value| !value.is_empty())
+        .unwrap_or_default();
+    given.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect()
+}
+
+async fn accept(
+    engine: &Engine,
+    source: Source,
+    body: web::Bytes,
+    delivery: String,
+    event: String,
+    event_type: String,
+) -> Result<HttpResponse, Problem> {
+    let text = std::str::from_utf8(&body).map_err(|e| not_json(&e))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|e| not_json(&e))?;
+    let digest = format!("{:x}", Sha256::digest(&body));
+    let new = NewDelivery {
+        source,
+        delivery: if delivery.is_empty() {
+            digest.clone()
+        } else {
+            delivery
+        },
+        digest,
+        event,
+        event_type,
+        body: text.to_owned(),
+    };
+    let received = inbox::receive(engine, new).await?;
+    Ok(HttpResponse::Accepted().json(Accepted {
+        id: received.id(),
+        duplicate: !matches!(received, Received::New(_)),
+    }))
+}
+
+fn not_json(e: &dyn std::fmt::Display) -> Problem {
+    Problem::bad_request(format!(
+        "the body is not JSON ({e}): set the webhook's content type to application/json"
+    ))
+}
