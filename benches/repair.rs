@@ -345,7 +345,7 @@ impl Incident {
         let ended = format!("exit code 143 SIGTERM (timeout after {}s)", limit.as_secs());
         let text = ErrorText::new(&ended, "still reading the tests of the order service\n");
         let found = self.rules.matching(&text, Some(Role::Developer));
-        let class = classify(&text, found.fix);
+        let class = classify(&text, &found);
         let job = &mut self.jobs[n];
         let seen = job
             .seen

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::repair::{ErrorText, Fix};
+use super::repair::{ErrorText, Fix, Match};
 
 /// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,11 +154,13 @@ static SET: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
         .ok()
 });
 
-/// The class of a failure that a rule answers with this fix. The rule goes first: it is the operator's word.
-pub fn classify(text: &ErrorText, fix: Fix) -> Class {
-    match fix {
+/// The class of a failure that a rule answers like this. The rule goes first: it is the operator's word. But an agent that
+/// spoke of a limit long before it ended of something else was not sent away: it pauses like others, and pays.
+pub fn classify(text: &ErrorText, found: &Match) -> Class {
+    match found.fix {
         Fix::Manual => return Class::Permanent(Lasting::Manual),
-        Fix::Cooldown => return Class::Transient(Passing::RateLimit),
+        Fix::Cooldown if found.at_end => return Class::Transient(Passing::RateLimit),
+        Fix::Cooldown => {}
         Fix::BlacklistNode => return Class::Transient(Passing::Node),
         // More time or more memory is another try at the same work.
         Fix::IncreaseTimeout | Fix::ReduceSlots | Fix::EnrichPrompt => return Class::Ordinary,
@@ -181,8 +183,8 @@ mod tests {
 
     fn class_of(text: &str) -> Class {
         let text = ErrorText::parse(text);
-        let fix = Rules::parse(SHIPPED).unwrap().matching(&text, None).fix;
-        classify(&text, fix)
+        let found = Rules::parse(SHIPPED).unwrap().matching(&text, None);
+        classify(&text, &found)
     }
 
     #[test]
@@ -305,5 +307,12 @@ mod tests {
             class_of(&format!("exit code 1\n{talk}")),
             Class::Permanent(Lasting::Auth)
         );
+        // Of a limit that it wrote about it did not end; one that it ran into stands last, with whatever follows it.
+        let talk =
+            "I add rate limiting: after too many requests the handler answers 429, try again in 3 days.\n";
+        let text = format!("exit code 1\n{talk}{}\nassertion failed", "ok\n".repeat(2_000));
+        assert_eq!(class_of(&text), Class::Ordinary);
+        let text = format!("{text}\nAPI Error: 429 {{}}{}", " ".repeat(1_000));
+        assert_eq!(class_of(&text), Class::Transient(Passing::RateLimit));
     }
 }

@@ -165,6 +165,7 @@ mod tests {
 
     fn answer(fix: Fix, s: Situation) -> Plan {
         let found = Match {
+            at_end: true,
             strategy: "rule".into(),
             fix,
             severity: Severity::Medium,

@@ -133,6 +133,8 @@ pub struct Match {
     pub cooldown_s: Option<u64>,
     /// Why this rule.
     pub by: MatchedBy,
+    /// What matched says how the attempt ended, or stands in its last words. Further up an agent may speak of anything.
+    pub at_end: bool,
 }
 
 /// Compiled rules. By default none.
@@ -217,6 +219,12 @@ impl Rules {
         });
         match found {
             Some((strategy, by)) => Match {
+                at_end: match &by {
+                    MatchedBy::Pattern(_) => {
+                        strategy.hits(text.first_line()) || strategy.hits(text.last_words())
+                    }
+                    MatchedBy::ExitCode(_) | MatchedBy::Signal(_) | MatchedBy::Nothing => true,
+                },
                 strategy: strategy.name.clone(),
                 fix: strategy.fix,
                 severity: strategy.severity,
@@ -231,6 +239,7 @@ impl Rules {
                 diagnosis: unknown(),
                 cooldown_s: None,
                 by: MatchedBy::Nothing,
+                at_end: true,
             },
         }
     }

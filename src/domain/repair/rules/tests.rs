@@ -1,7 +1,10 @@
 //! The table of the rules that come with Orch, on outputs as agents, shells, git and ssh print them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use proptest::prelude::{Strategy as Strategy_, *};
+
 use super::*;
+use crate::domain::repair::OUTPUT_TAIL;
 
 fn shipped() -> Rules {
     Rules::parse(SHIPPED).unwrap()
@@ -175,6 +178,18 @@ fn what_could_be_read_two_ways_is_decided_and_for_a_reason() {
         ),
         // Only the first line tells how it ended.
         ("exit code 1\nthe child ended with exit code 137", "none"),
+        // An agent that writes about limits is not known from one that ran into its own: the rule is taken, which costs a
+        // pause. Whether it costs an attempt too, and whether a time in it counts, is decided by where it stands.
+        (
+            "exit code 1\nI implemented rate limiting for the login\nassertion failed",
+            "rate_limit",
+        ),
+        ("exit code 1\nThe API is rate-limited; error[E0308]", "rate_limit"),
+        // A word that only begins like it is another.
+        (
+            "exit code 1\nthe accurate limit of the prorated limits is 3",
+            "none",
+        ),
         // 255 is what ssh says of itself, and what any program says of -1.
         ("exit code 255\nerror: unexpected token", "none"),
     ];
@@ -290,3 +305,61 @@ fn nested_quantifiers_do_no_harm() {
         }
     }
 }
+
+/// Error texts as they come: words of rules, secrets and escape codes among anything else.
+fn any_text() -> impl Strategy_<Value = String> {
+    let words = prop::sample::select(vec![
+        "exit code 137 SIGKILL",
+        "exit code 1",
+        "Killed",
+        "OOM",
+        "rate limit",
+        "429",
+        "hunter2-secret",
+        "hunter2-",
+        "secret",
+        "\u{1b}[31m",
+        "\u{1b}]0;",
+        "\u{7}",
+        "\r\n",
+        "\n",
+        "\u{202e}",
+        "\0",
+        "```",
+        "ünï",
+        "🙂",
+        " ",
+        "CONFLICT (content): ",
+    ]);
+    prop_oneof![
+        prop::collection::vec(words, 0..40).prop_map(|words| words.concat()),
+        ".{0,300}",
+        (any::<char>(), 0_usize..90_000).prop_map(|(c, n)| std::iter::repeat_n(c, n).collect()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_error_text_panics_grows_or_keeps_a_control_character(ended in any_text(), output in any_text()) {
+        let secrets = ["hunter2-secret"];
+        let masked = |text: &str| secrets.iter().fold(text.to_owned(), |text, s| text.replace(s, "***"));
+        // As the engine does it: what an escape code divides is one word once that is gone.
+        let text = ErrorText::new(
+            &masked(&quoted::one_line(&ended, 1000)),
+            &masked(&quoted::clean_tail(&output, OUTPUT_TAIL)),
+        );
+        prop_assert!(!text.as_str().contains(secrets[0]));
+        prop_assert!(text.as_str().len() <= OUTPUT_TAIL + 4 * 1000 + 100, "{}", text.as_str().len());
+        prop_assert!(!text.first_line().chars().any(char::is_control));
+        prop_assert!(!text.as_str().chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+        prop_assert!(text.as_str().ends_with(text.last_words()));
+        let found = RULES.matching(&text, Some(Role::Developer));
+        for shown in [&found.diagnosis, &found.by.to_string()] {
+            prop_assert!(shown.chars().count() <= 200 && !shown.chars().any(char::is_control), "{shown:?}");
+        }
+    }
+}
+
+static RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(shipped);
