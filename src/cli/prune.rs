@@ -66,6 +66,7 @@ fn page(screen: Screen, report: &PruneReport) -> String {
         ("incidents", report.incidents),
         ("audit entries", report.audit),
         ("settled deliveries", report.deliveries),
+        ("marks of nodes", report.nodes),
         ("stopped instances", report.instances),
         ("WIP refs", report.wip_refs),
         ("run folders", report.folders),

@@ -125,15 +125,16 @@ impl<'a> Sweep<'a> {
             self.trouble("histories of finished tasks", &e);
         }
         type Prune = fn(&mut Conn, Act, Timestamp, usize) -> Result<usize, StoreError>;
-        let singles: [(&str, Option<Duration>, Prune); 6] = [
+        let singles: [(&str, Option<Duration>, Prune); 7] = [
             ("sent notices", keep.outbox, retention::notices),
             ("healings", keep.healing, retention::healings),
             ("stopped instances", keep.healing, retention::instances),
             ("incidents", keep.healing, retention::incidents),
             ("the audit of retries", keep.healing, retention::audit),
             ("settled deliveries", keep.inbox, retention::deliveries),
+            ("what was taken from nodes", keep.healing, retention::node_marks),
         ];
-        let mut gone = [0; 6];
+        let mut gone = [0; 7];
         for ((what, keep, prune), gone) in singles.into_iter().zip(&mut gone) {
             let Some(keep) = keep else { continue };
             match self.singles(keep, prune).await {
@@ -149,6 +150,7 @@ impl<'a> Sweep<'a> {
             report.incidents,
             report.audit,
             report.deliveries,
+            report.nodes,
         ] = gone;
     }
 

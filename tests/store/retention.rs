@@ -188,6 +188,13 @@ on_both! {
              ('old', 'n', '{}', 1, 1, 1), ('boot-1', 'n', '{}', 1, 1, 1), ('lives', 'n', '{}', 1, 1, NULL), \
              ('young', 'n', '{}', 1, 1, 1700000005000000)",
         );
+        bed.sql(
+            "INSERT INTO node_cuts (node, until, reason) VALUES ('a', 1, 'x'), ('b', 1, 'x'), ('a', 1700000005000000, 'x')",
+        );
+        bed.sql(
+            "INSERT INTO node_states (node, off_how, off_until, reason, since) VALUES \
+             ('was', 'cooled', 1, 'x', 1), ('off', 'cooled', 1700000005000000, 'x', 1)",
+        );
         bed.task("OVER");
         bed.sql("UPDATE tasks SET status = 'done', finished_at = 1 WHERE work_item_id = 'OVER'");
         // Of a task that is not over too: those stay.
@@ -202,10 +209,40 @@ on_both! {
             assert_eq!(bed.write(move |c| retention::audit(c, act, later(1), 9)), 1);
             assert_eq!(bed.write(move |c| retention::healings(c, act, later(1), 9)), 1);
             assert_eq!(bed.write(move |c| retention::instances(c, act, later(1), 9)), 1);
+            assert_eq!(bed.write(move |c| retention::node_marks(c, act, later(1), 9)), 3);
         }
+        assert_eq!((count(bed, "node_cuts"), count(bed, "node_states")), (1, 1));
+        assert_eq!(count(bed, "node_states WHERE node = 'off'"), 1);
         assert_eq!((count(bed, "healing_events"), count(bed, "instances")), (1, 3));
         assert_eq!((count(bed, "incidents"), count(bed, "retry_audit")), (1, 1));
         assert_eq!(count(bed, "instances WHERE id = 'old'"), 0);
+    }
+
+    fn a_batch_goes_with_the_history_of_its_last_member_and_its_name_is_free_again(bed) {
+        for name in ["A", "B"] {
+            bed.task(name);
+        }
+        bed.sql(
+            "INSERT INTO batches (id, project_id, mode, content, created_at) SELECT 'spring', id, 'parallel', 'x', 1 FROM projects",
+        );
+        bed.sql("UPDATE tasks SET batch = 'spring'");
+        bed.sql("INSERT INTO retry_scopes (scope, failures) VALUES ('batch:spring', 1), ('batch:other', 1)");
+        bed.sql(
+            "INSERT INTO retry_audit (at, event, scope) VALUES (1, 'retry', 'batch:spring'), (1, 'retry', 'batch:other')",
+        );
+        let tables = ["batches", "retry_scopes", "retry_audit", "tasks WHERE batch = 'spring'"];
+        let stand = || tables.map(|table| count(bed, table));
+        bed.sql("UPDATE tasks SET status = 'done', finished_at = 1 WHERE work_item_id = 'A'");
+        assert_eq!(everything(bed, Act::Remove, 200).0.tasks, 1);
+        assert_eq!(stand(), [1, 2, 2, 2], "a member is not over");
+        bed.sql("UPDATE tasks SET status = 'cancelled', finished_at = 1700000005000000 WHERE work_item_id = 'B'");
+        everything(bed, Act::Remove, 200);
+        assert_eq!(stand(), [1, 2, 2, 2], "it is not over for long enough");
+        bed.sql("UPDATE tasks SET finished_at = 2 WHERE work_item_id = 'B'");
+        everything(bed, Act::Count, 200);
+        assert_eq!(stand(), [1, 2, 2, 2], "only counted");
+        assert_eq!(everything(bed, Act::Remove, 200).0.tasks, 1);
+        assert_eq!(stand(), [0, 1, 1, 0]);
     }
 
     fn old_work_is_that_of_finished_tasks_of_this_node(bed) {

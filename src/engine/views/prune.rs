@@ -28,6 +28,9 @@ pub struct PruneReport {
     pub audit: u64,
     /// Deliveries of webhooks that were applied or ignored.
     pub deliveries: u64,
+    /// What was taken from nodes for a while, and given back.
+    #[serde(default)]
+    pub nodes: u64,
     /// WIP refs.
     pub wip_refs: u64,
     /// Folders of runs.
@@ -58,7 +61,7 @@ impl PruneReport {
     pub fn removed_something(&self) -> bool {
         let sums = [self.tasks, self.jobs, self.runs, self.details, self.notices];
         let more = [self.healings, self.instances, self.wip_refs, self.folders];
-        let repair = [self.incidents, self.audit, self.deliveries];
+        let repair = [self.incidents, self.audit, self.nodes, self.deliveries];
         !self.dry_run && sums.iter().chain(&more).chain(&repair).any(|n| *n > 0)
     }
 }

@@ -1,15 +1,19 @@
 //! The history of finished tasks: it goes whole, or not yet. The task itself stays, with its comments and pull
-//! requests.
+//! requests. A batch goes with the history of its last member.
 
 use std::ops::AddAssign;
 
 use diesel::prelude::*;
 
 use super::{Act, TaskOver, ToPrune, needed};
-use crate::domain::id::TaskId;
+use crate::domain::id::{BatchId, TaskId};
+use crate::domain::retry::Scope;
 use crate::domain::time::Timestamp;
-use crate::schema::{events, evidence, gestures, intents, jobs, runs, tasks};
+use crate::schema::{
+    batches, events, evidence, gestures, intents, jobs, retry_audit, retry_scopes, runs, tasks,
+};
 use crate::store::decode::rows;
+use crate::store::retries::Retried;
 use crate::store::{Conn, StoreError};
 
 /// Tasks looked at in one go.
@@ -81,6 +85,7 @@ pub fn history(
         }
         if act == Act::Remove {
             mark(conn, task.1, now)?;
+            end_batch(conn, task.1)?;
         }
         batch.tasks += 1;
         seen = *task;
@@ -156,5 +161,38 @@ fn mark(conn: &mut Conn, task: TaskId, now: Timestamp) -> Result<(), StoreError>
         .filter(ToPrune)
         .set(tasks::pruned_at.eq(now.0))
         .execute(c))?;
+    Ok(())
+}
+
+/// The batch of a task whose history is gone, where it was the last of its members: nobody asks how it fares any more. What
+/// its scope counted goes too, because its name is free again, and whoever takes it begins anew.
+fn end_batch(conn: &mut Conn, task: TaskId) -> Result<(), StoreError> {
+    let batch: Option<Option<String>> = on!(&mut *conn, c => tasks::table
+        .find(task.0)
+        .select(tasks::batch)
+        .first(c)
+        .optional())?;
+    let Some(batch) = batch.flatten() else {
+        return Ok(());
+    };
+    let left: i64 = on!(&mut *conn, c => tasks::table
+        .filter(tasks::batch.eq(&batch))
+        .filter(tasks::pruned_at.is_null())
+        .count()
+        .get_result(c))?;
+    if left > 0 {
+        return Ok(());
+    }
+    let scope = Scope::Batch(BatchId::trusted(&batch)).to_string();
+    on!(&mut *conn, c => diesel::delete(retry_scopes::table.find(&scope)).execute(c))?;
+    on!(&mut *conn, c => diesel::delete(retry_audit::table)
+        .filter(Retried)
+        .filter(retry_audit::scope.eq(&scope))
+        .execute(c))?;
+    on!(&mut *conn, c => diesel::update(tasks::table)
+        .filter(tasks::batch.eq(&batch))
+        .set(tasks::batch.eq(None::<String>))
+        .execute(c))?;
+    on!(conn, c => diesel::delete(batches::table.find(&batch)).execute(c))?;
     Ok(())
 }

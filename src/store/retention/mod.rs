@@ -6,7 +6,7 @@ mod history;
 mod single;
 
 pub use history::{After, Batch, history};
-pub use single::{audit, deliveries, healings, incidents, instances, notices};
+pub use single::{audit, deliveries, healings, incidents, instances, node_marks, notices};
 
 use diesel::prelude::*;
 

@@ -1,4 +1,5 @@
-//! Rows that stand alone: sent notices, healings, failures, the audit of retries, boots that stopped.
+//! Rows that stand alone: sent notices, healings, failures, the audit of retries, boots that stopped, what was taken from
+//! nodes.
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
@@ -6,7 +7,8 @@ use diesel::prelude::*;
 use super::{Act, JobRunning, TaskOver};
 use crate::domain::time::Timestamp;
 use crate::schema::{
-    healing_events, inbox, incidents as failures, instances as boots, jobs, outbox, retry_audit, tasks,
+    healing_events, inbox, incidents as failures, instances as boots, jobs, node_cuts, node_states, outbox,
+    retry_audit, tasks,
 };
 use crate::store::decode::rows;
 use crate::store::{Conn, StoreError};
@@ -180,4 +182,45 @@ pub fn instances(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> 
         (boots::stopped_at, boots::id),
         limit
     )
+}
+
+/// Removes what was taken from nodes and given back before then: by the time until which it was, whoever looks counts it no
+/// more. Few rows for each node, whatever happened to it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn node_marks(conn: &mut Conn, act: Act, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    macro_rules! cuts {
+        () => {
+            node_cuts::table.filter(node_cuts::until.lt(before.0))
+        };
+    }
+    macro_rules! states {
+        () => {
+            node_states::table.filter(node_states::off_until.lt(before.0))
+        };
+    }
+    let cuts: Result<usize, StoreError> = oldest!(
+        &mut *conn,
+        act,
+        node_cuts,
+        i64,
+        cuts!(),
+        (node_cuts::until, node_cuts::id),
+        limit
+    );
+    let nodes: Vec<String> = on!(&mut *conn, c => states!()
+        .order(node_states::node)
+        .limit(rows(limit))
+        .select(node_states::node)
+        .load(c))?;
+    let states = match act {
+        Act::Count => nodes.len(),
+        // A node that was turned off again meanwhile stays off.
+        Act::Remove => on!(conn, c => diesel::delete(node_states::table)
+            .filter(node_states::node.eq_any(&nodes))
+            .filter(node_states::off_until.lt(before.0))
+            .execute(c))?,
+    };
+    Ok(cuts? + states)
 }
