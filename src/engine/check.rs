@@ -14,6 +14,7 @@ use crate::process::check::{CheckResult, CheckSpec};
 use crate::process::{self, RunState};
 use crate::store::{StoreError, jobs};
 
+use super::contain::{Unit, limited};
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
 const TAIL_BYTES: u64 = 64 * 1024;
@@ -170,35 +171,54 @@ pub(super) async fn sweep(
     project: &Arc<ProjectHandle>,
     claim: Claim,
 ) -> Result<(), EngineError> {
-    let prefix = format!("{}-{}-", claim.job, claim.epoch);
-    let (scratch, runs) = (scratch_dir(engine), checks_dir(engine));
-    let find = |dir: PathBuf| {
-        let prefix = prefix.clone();
-        move || Ok::<_, EngineError>(below(&dir, &prefix))
-    };
-    for run in blocking(find(runs)).await? {
-        match process::look(&run, None)? {
-            RunState::Running(shim) => {
-                process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
-            }
-            RunState::Lost(_) => drop(process::end_orphans(&run).await?),
-            RunState::NotLaunched | RunState::Ended(_) | RunState::Elsewhere(_) => {}
-        }
-        blocking(move || match std::fs::remove_dir_all(&run) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(EngineError::file(run)(e)),
-            Ok(()) | Err(_) => Ok(()),
-        })
-        .await?;
-    }
-    for worktree in blocking(find(scratch)).await? {
+    end_all(engine, claim).await?;
+    for worktree in left(scratch_dir(engine), claim).await? {
         let handle = project.clone();
         blocking(move || handle.repository()?.remove_worktree(&worktree)).await?;
     }
     Ok(())
 }
 
+/// The same where nobody knows whose repository it was. Its worktrees go as plain folders, which are answered: what a
+/// repository still says of them is found missing when it is asked for its worktrees.
+async fn sweep_unknown(engine: &Engine, claim: Claim) -> Result<Vec<PathBuf>, EngineError> {
+    end_all(engine, claim).await?;
+    let worktrees = left(scratch_dir(engine), claim).await?;
+    for worktree in worktrees.clone() {
+        blocking(move || {
+            let gone = deed!(
+                "remove the worktree of an unknown check",
+                std::fs::remove_dir_all(&worktree)
+            );
+            gone.map_err(EngineError::file(worktree))
+        })
+        .await?;
+    }
+    Ok(worktrees)
+}
+
+/// What the checks of a claim left in a folder.
+async fn left(folder: PathBuf, claim: Claim) -> Result<Vec<PathBuf>, EngineError> {
+    let prefix = format!("{}-{}-", claim.job, claim.epoch);
+    blocking(move || Ok::<_, EngineError>(below(&folder, &prefix))).await
+}
+
+/// Ends what still runs of the checks of a claim, and removes their run folders.
+async fn end_all(engine: &Engine, claim: Claim) -> Result<(), EngineError> {
+    for run in left(checks_dir(engine), claim).await? {
+        super::run::end_tree_in(engine, run.clone(), true, None).await?;
+        blocking(move || match std::fs::remove_dir_all(&run) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(EngineError::file(run)(e)),
+            Ok(()) | Err(_) => Ok(()),
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// The same for all claims that no job runs under. What was being made when its run was taken away is in no run's
-/// care. A folder that is made meanwhile is not in the list, and a claim that is over never comes back.
+/// care. A folder that is made meanwhile is not in the list, and a claim that is over never comes back. What is left of
+/// a job that nobody knows, or of a project without a file, goes too.
 ///
 /// # Errors
 /// The database's. What could not be removed is told, and left to the next time.
@@ -209,21 +229,50 @@ pub(super) async fn sweep_left_over(engine: &Engine) -> Result<Vec<String>, Engi
     let claims: BTreeSet<Claim> = found.iter().filter_map(|path| claim_in(path)).collect();
     let mut trouble = Vec::new();
     for claim in claims {
-        let (live, row) = engine
+        let (live, project) = engine
             .store()
-            .read(move |tx| Ok::<_, StoreError>((jobs::holds(tx, claim)?, jobs::by_id(tx, claim.job)?)))
+            .read(move |tx| Ok::<_, StoreError>((jobs::holds(tx, claim)?, jobs::project_of(tx, claim.job)?)))
             .await?;
-        let project = row.and_then(|j| engine.project(j.project_id).ok());
-        if let Some(project) = project.filter(|_| !live)
-            && let Err(e) = sweep(engine, &project, claim).await
-        {
-            trouble.push(format!(
-                "checks of job {} (claim {}): {e}",
-                claim.job, claim.epoch
-            ));
+        if live {
+            continue;
+        }
+        let project = project.and_then(|id| engine.project(id).ok());
+        let swept = limited(
+            engine,
+            Unit::Named(of_claim(claim)),
+            sweep_one(engine, project.as_ref(), claim),
+        );
+        match swept.await {
+            Ok(None) | Err(EngineError::Hangs) => {}
+            Ok(Some(told)) => slog_scope::warn!("{}", told),
+            Err(e) => trouble.push(format!("{}: {e}", of_claim(claim))),
         }
     }
     Ok(trouble)
+}
+
+/// Answers what people should know of it.
+async fn sweep_one(
+    engine: &Engine,
+    project: Option<&Arc<ProjectHandle>>,
+    claim: Claim,
+) -> Result<Option<String>, EngineError> {
+    let Some(project) = project else {
+        let gone = sweep_unknown(engine, claim).await?;
+        let gone: Vec<String> = gone.iter().map(|path| path.display().to_string()).collect();
+        return Ok((!gone.is_empty()).then(|| {
+            format!(
+                "{}: no project file says whose they were; removed as plain folders: {}",
+                of_claim(claim),
+                gone.join(", ")
+            )
+        }));
+    };
+    sweep(engine, project, claim).await.map(|()| None)
+}
+
+fn of_claim(claim: Claim) -> String {
+    format!("checks of job {} (claim {})", claim.job, claim.epoch)
 }
 
 /// The claim in the name of a check's folder.

@@ -309,6 +309,7 @@ fn notes(made: &Made) -> Option<String> {
 /// Goes on in the stage where the task was parked, with fresh retries.
 fn unpark(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: Briefing) -> Result<Task, Abort> {
     spend::let_go_on(tx, task.id)?;
+    super::repair::begin_anew(tx, task)?;
     let here = stage(s, &task.stage)?;
     let entry = walk::entry(here);
     let (status, reason) = match entry {

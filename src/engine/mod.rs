@@ -52,6 +52,7 @@ use crate::process::{Moment, ProcessError};
 use crate::settings::Settings;
 use crate::store::{Retry, Store, StoreError, jobs};
 
+pub(crate) use contain::blocking;
 pub use project::ProjectHandle;
 
 /// Something may go on now. Hints only make things fast: every receiver finds the same by its own tick.
@@ -114,10 +115,11 @@ pub struct Engine {
     superseded: Arc<AtomicU64>,
     reconciling: reconcile::Remembered,
     reaped: Arc<reap::Counters>,
+    hanging: Arc<contain::Hanging>,
     host: Arc<host::Watch>,
     rules: Arc<repair::Loaded>,
-    /// Held while the audit is written to its files; up to which row it was.
-    audited: Arc<tokio::sync::Mutex<Option<i64>>>,
+    /// Held while the audit is written to its files, with how far they have come.
+    audited: Arc<tokio::sync::Mutex<Option<repair::audit::Standing>>>,
     /// Held while something is pruned.
     pruning: Arc<tokio::sync::Mutex<()>>,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
@@ -140,6 +142,7 @@ impl Engine {
             superseded: Arc::default(),
             reconciling: Arc::default(),
             reaped: Arc::default(),
+            hanging: Arc::default(),
             host: Arc::default(),
             rules: Arc::default(),
             audited: Arc::default(),
@@ -209,6 +212,11 @@ impl Engine {
     /// What the reaper did since the start.
     pub fn reaper_stats(&self) -> reap::Stats {
         self.reaped.now()
+    }
+
+    /// What healers wait for in vain, and for how long.
+    pub fn hanging(&self) -> Vec<(String, Duration)> {
+        self.hanging.now(self.now())
     }
 
     /// Grows after each commit that people may see; for those who wait for news.
@@ -299,19 +307,6 @@ impl Engine {
     }
 }
 
-/// Runs blocking work (git, files) off the actors' thread.
-pub(crate) async fn blocking<T, E, F>(work: F) -> Result<T, EngineError>
-where
-    T: Send + 'static,
-    E: Into<EngineError> + Send + 'static,
-    F: FnOnce() -> Result<T, E> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(e) => Err(EngineError::Broken(format!("a blocking step ended early: {e}"))),
-    }
-}
-
 /// What went wrong, told to whoever asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -362,6 +357,9 @@ pub enum EngineError {
         /// Why.
         source: std::io::Error,
     },
+    /// What was begun about it before still hangs: it is passed over. People were told when it began to.
+    #[error("what was begun about it before still hangs")]
+    Hangs,
     /// A defect in Orch, contained.
     #[error("{0}")]
     Broken(String),
@@ -387,6 +385,7 @@ impl EngineError {
             | Self::Conflict { .. }
             | Self::Lost
             | Self::LeaseLost
+            | Self::Hangs
             | Self::Git(_)
             | Self::Process(_)
             | Self::File { .. }

@@ -1,18 +1,18 @@
 //! What an operator does to jobs and to the queue.
 
 use crate::domain::id::JobId;
-use crate::domain::job::Job;
-use crate::domain::task::TaskStatus;
+use crate::domain::job::{Job, JobStatus};
+use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::store::jobs::{self, Retried};
-use crate::store::{Guarded, StoreError, flags, tasks};
+use crate::store::{Conn, Guarded, StoreError, flags, tasks};
 
-use super::queries;
 use super::queue::PAUSED;
 use super::run::claim_of;
 use super::transition::{self, Abort, Briefing, Setting};
 use super::views::JobView;
 use super::{Engine, EngineError, Hint};
+use super::{queries, repair};
 
 /// Cancels a queued or running job. Its task is blocked in the same transaction: it has no successor.
 ///
@@ -89,10 +89,11 @@ impl From<StoreError> for NotRetried {
     }
 }
 
-/// Queues a fresh job like a failed or cancelled one, and lets its parked task go on.
+/// Queues a fresh job like a failed or cancelled one, and lets its parked task go on; one that is queued and waits for its
+/// time (a quota, a pause) may be claimed at once. What failed before counts against the task no more.
 ///
 /// # Errors
-/// `NotFound`; `Conflict` when it neither failed nor was cancelled, or its task is not parked where it was.
+/// `NotFound`; `Conflict` when it neither failed, nor was cancelled, nor waits, or its task is not parked where it was.
 pub async fn retry_job(engine: &Engine, id: i64, now: Timestamp) -> Result<JobView, EngineError> {
     let job = find(engine, id).await?;
     let project = engine.project(job.project_id)?;
@@ -102,9 +103,13 @@ pub async fn retry_job(engine: &Engine, id: i64, now: Timestamp) -> Result<JobVi
         .write(move |tx| {
             let lost = || NotRetried::Abort(Abort::Lost);
             let task = tasks::by_id(tx, job.task_id)?.ok_or_else(lost)?;
+            if let Some(woken) = wake(tx, JobId(id), &task, now)? {
+                return Ok(woken);
+            }
             // Whoever waits for a person's decision goes on by that decision alone.
             let parked = matches!(task.status, TaskStatus::Blocked | TaskStatus::NeedsInput);
             if parked && task.visit == job.visit {
+                repair::begin_anew(tx, &task)?;
                 let b = Briefing::line("job", format!("job {id} is tried again"));
                 transition::stand(tx, s.now, &task, TaskStatus::Active, None, &b)
                     .map_err(NotRetried::Abort)?;
@@ -134,6 +139,21 @@ pub async fn retry_job(engine: &Engine, id: i64, now: Timestamp) -> Result<JobVi
         Retried::New(_) | Retried::Stale => format!("the task has moved on since job {id}"),
     };
     Err(EngineError::Conflict { what })
+}
+
+/// Lets a queued job be claimed now that waits for its time.
+fn wake(tx: &mut Conn, id: JobId, task: &Task, now: Timestamp) -> Result<Option<Job>, StoreError> {
+    let waits = |job: &Job| job.status == JobStatus::Queued && job.available_at > now;
+    if !jobs::by_id(tx, id)?.is_some_and(|job| waits(&job)) {
+        return Ok(None);
+    }
+    let Guarded::Won(woken) = jobs::wake(tx, task.id, now)? else {
+        return Ok(None);
+    };
+    repair::begin_anew(tx, task)?;
+    let text = format!("job {id} waits no longer: a person lets it be tried now");
+    transition::say(tx, task, "job", &text, now)?;
+    Ok(Some(woken))
 }
 
 /// Changes the priority of a queued job, and of those that follow it.

@@ -62,6 +62,8 @@ pub async fn claim(engine: &Engine) -> Result<Claimed, EngineError> {
             Ok::<_, StoreError>((claimed, next))
         })
         .await?;
+    let unread = claimed.broken.iter().map(|(id, _)| JobId(*id));
+    engine.reaped.note_unread(unread, now);
     if !claimed.rows.is_empty() {
         engine.changed.send_modify(|n| *n += 1);
     }

@@ -4,6 +4,7 @@
 mod counters;
 mod lost;
 mod pages;
+mod queued;
 mod unread;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use crate::process::RunState;
 use crate::store::jobs::Bare;
 use crate::store::{StoreError, jobs};
 
-use super::contain::contained;
+use super::contain::{Unit, contained, limited};
 use super::run::reaped::{self, Case, Cause, Decided, Tree, action};
 use super::run::{abandon, claim_of};
 use super::views::PlannedReap;
@@ -61,12 +62,20 @@ pub async fn sweep(engine: &Engine, watched: Watched<'_>) -> Result<Swept, Engin
     let mut pages = Pages::default();
     while let Some(page) = pages.next(engine).await? {
         for (job, why) in page.broken {
-            swept.note(job.claim.job, contained(unread::end(engine, &job, &why)).await);
+            let unit = Unit::Job(job.claim.job);
+            swept.note(
+                job.claim.job,
+                limited(engine, unit, unread::end(engine, &job, &why)).await,
+            );
         }
         for job in page.jobs {
             running.insert(claim_of(&job));
             swept.note(job.id, one(engine, &job, watched).await);
         }
+    }
+    for (job, since) in engine.reaped.unread_since() {
+        let ended = limited(engine, Unit::Job(job), queued::end(engine, job, since));
+        swept.note(job, ended.await);
     }
     engine
         .reaped
@@ -78,6 +87,8 @@ impl Swept {
     fn note(&mut self, job: JobId, done: Result<Option<Reaped>, EngineError>) {
         match done {
             Ok(reaped) => self.reaped.extend(reaped),
+            // Told when it began to.
+            Err(EngineError::Hangs) => {}
             Err(e) => self.trouble.push(format!("job {job}: {e}")),
         }
     }
@@ -85,13 +96,16 @@ impl Swept {
 
 /// Heals one job. One at which the reaper itself breaks is left to what can be done about a job unseen.
 async fn one(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option<Reaped>, EngineError> {
-    match contained(heal(engine, job, watched)).await {
-        // The database's trouble says nothing about the job.
-        Err(e @ (EngineError::Store(StoreError::Broken { .. }) | EngineError::Broken(_))) => {
-            contained(unread::end(engine, &Bare::of(job), &e.to_string())).await
+    limited(engine, Unit::Job(job.id), async {
+        match contained(heal(engine, job, watched)).await {
+            // The database's trouble says nothing about the job.
+            Err(e @ (EngineError::Store(StoreError::Broken { .. }) | EngineError::Broken(_))) => {
+                unread::end(engine, &Bare::of(job), &e.to_string()).await
+            }
+            done => done,
         }
-        done => done,
-    }
+    })
+    .await
 }
 
 async fn heal(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option<Reaped>, EngineError> {
@@ -129,7 +143,7 @@ pub async fn plan(engine: &Engine, watched: Watched<'_>) -> Result<Vec<PlannedRe
         let unread = page.broken.iter();
         planned.extend(unread.map(|(job, why)| PlannedReap::unknown(job.claim.job, why)));
         for job in page.jobs {
-            match contained(candidate(engine, &job, watched)).await {
+            match limited(engine, Unit::Job(job.id), candidate(engine, &job, watched)).await {
                 Ok(Some(candidate)) => planned.push(candidate.view()),
                 Ok(None) => {}
                 Err(e) => planned.push(PlannedReap::unknown(job.id, &e)),
@@ -168,7 +182,7 @@ async fn look(
     };
     // After the run was read: a monitor that begins later makes this one lose.
     let monitored = watched(claim);
-    let state = reaped::state(engine, claim, run.as_ref())?;
+    let state = reaped::state(engine, claim, run.as_ref()).await?;
     let evidence = match (&state, run.as_ref().and_then(|r| r.exit.as_ref())) {
         (_, Some(exit)) | (RunState::Ended(exit), None) => Evidence::Ended { at: exit.finished_at },
         (RunState::NotLaunched, None) => Evidence::Nothing,
@@ -299,7 +313,7 @@ async fn settle_spent(engine: &Engine, claim: Claim, why: &str) -> Result<(), En
         let Some((job, task, run)) = read else {
             return abandon(engine, claim).await;
         };
-        let state = reaped::state(engine, claim, run.as_ref())?;
+        let state = reaped::state(engine, claim, run.as_ref()).await?;
         let case = Case {
             claim,
             job,

@@ -14,7 +14,7 @@ use crate::store::leases::{self, Lease};
 use crate::store::outbox::{NewOutbox, OutboxKind};
 use crate::store::{Conn, StoreError, healing, instances, jobs, outbox, readable, tasks};
 
-use super::contain::contained;
+use super::contain::{Unit, limited};
 use super::transition::{self, WAITS_FOR_LEASE};
 use super::views::LeaseView;
 use super::{Engine, EngineError};
@@ -40,9 +40,10 @@ pub async fn sweep(engine: &Engine) -> Result<Reclaimed, EngineError> {
     }
     for lease in engine.store().read(leases::list).await? {
         let repo = lease.repo.clone();
-        match contained(take_back(engine, lease)).await {
+        let unit = Unit::Named(format!("the lease of {repo}"));
+        match limited(engine, unit, take_back(engine, lease)).await {
             Ok(Some(line)) => done.leases.push(line),
-            Ok(None) => {}
+            Ok(None) | Err(EngineError::Hangs) => {}
             Err(e) => done.trouble.push(format!("the lease of {repo}: {e}")),
         }
     }

@@ -20,7 +20,7 @@ use crate::store::evidence::NewEvidence;
 use crate::store::tasks::{Candidates, Forgotten};
 use crate::store::{StoreError, evidence, jobs, outbox, runs, tasks};
 
-use super::contain::contained;
+use super::contain::{Unit, limited};
 use super::instances::Duty;
 use super::look::{Question, look};
 use super::transition::{self, Abort, Asked, Setting};
@@ -76,10 +76,11 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
                 told: told.contains(&transition::alert_cause(&task)),
                 idle_since: reconcile::idle_since(&task, ends.get(&id).copied()),
             };
-            match contained(sweep.one(task, known)).await {
+            let unit = Unit::Named(format!("task {name}"));
+            match limited(engine, unit, sweep.one(task, known)).await {
                 Ok(Some(line)) => swept.unblocked.push(line),
                 // Lost: somebody else moved it meanwhile.
-                Ok(None) | Err(EngineError::Lost) => {}
+                Ok(None) | Err(EngineError::Lost | EngineError::Hangs) => {}
                 Err(e) => drop(failed.insert(id, format!("{name} cannot be looked at: {e}"))),
             }
         }

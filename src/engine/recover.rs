@@ -7,7 +7,7 @@ use crate::domain::id::JobId;
 use crate::domain::job::{Claim, Job};
 use crate::store::{StoreError, jobs, runs};
 
-use super::contain::contained;
+use super::contain::{Unit, limited};
 use super::run::abandon;
 use super::{Engine, EngineError, check, rescue, spare};
 
@@ -79,8 +79,9 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
         swept.trouble.push(format!("run {id} cannot be read: {why}"));
     }
     for claim in over {
-        match contained(abandon(engine, claim)).await {
+        match limited(engine, Unit::Job(claim.job), abandon(engine, claim)).await {
             Ok(()) => swept.runs += 1,
+            Err(EngineError::Hangs) => {}
             Err(e) => {
                 let what = format!("run of job {} (claim {}): {e}", claim.job, claim.epoch);
                 swept.trouble.push(what);

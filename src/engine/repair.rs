@@ -83,7 +83,9 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
         }
     };
     let settings = engine.settings();
-    let text = ErrorText::new(why, &settings.without_secrets(&tail));
+    // Cleaned first: a secret that an escape code divides would be whole again without it.
+    let tail = settings.without_secrets(&quoted::clean_tail(&tail, OUTPUT_TAIL));
+    let text = ErrorText::new(why, &tail);
     let (rules, role) = (rules_now(engine), a.job.role);
     let (text, found) = blocking(move || {
         let found = rules.matching(&text, role);
@@ -96,9 +98,13 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
     };
     let agent = &settings.agent;
     Ok(Failure {
-        resets_at: quota::resets_at(text.as_str(), now),
+        // Further up an agent may speak of any time.
+        resets_at: match found.at_end {
+            true => quota::resets_at(text.last_words(), now),
+            false => None,
+        },
         error: quoted::one_line(why, ERROR),
-        class: classify(&text, found.fix),
+        class: classify(&text, &found),
         absent: a.run.exit.as_ref().is_some_and(absent),
         found,
         text,
@@ -264,6 +270,12 @@ fn line(f: &Failure, plan: &Plan, decision: Decision) -> String {
         f.class,
         decision.reason
     )
+}
+
+/// A person lets a task go on: what failed before is neither the same again nor a retry of this visit.
+pub(super) fn begin_anew(tx: &mut Conn, task: &Task) -> Result<(), StoreError> {
+    incidents::forgive(tx, task.id)?;
+    retries::forgive(tx, task.id, task.visit)
 }
 
 /// An attempt of the task ended well: what was done before helped, and its scope works.

@@ -118,7 +118,10 @@ impl From<EngineError> for Problem {
         let status = match e {
             EngineError::NotFound { .. } => StatusCode::NOT_FOUND,
             EngineError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            EngineError::Conflict { .. } | EngineError::Lost | EngineError::LeaseLost => StatusCode::CONFLICT,
+            EngineError::Conflict { .. }
+            | EngineError::Lost
+            | EngineError::LeaseLost
+            | EngineError::Hangs => StatusCode::CONFLICT,
             EngineError::Saturated | EngineError::OutOfTime => StatusCode::SERVICE_UNAVAILABLE,
             EngineError::Store(_)
             | EngineError::Git(_)

@@ -241,6 +241,7 @@ fn reaper(v: &Values) -> Reaper {
         interval: v.seconds("reaper.interval_s"),
         dead_ticks: v.whole("reaper.dead_ticks"),
         max_running: v.seconds("reaper.max_running_s"),
+        step_limit: v.seconds("reaper.step_limit_s"),
         finalize_grace: v.seconds("reaper.finalize_grace_s"),
     }
 }

@@ -99,6 +99,7 @@ pub const KEYS: &[Key] = &[
     key("reaper.dead_ticks", COUNT),
     key("reaper.max_running_s", Kind::Seconds(1)),
     key("reaper.finalize_grace_s", Kind::Seconds(0)),
+    key("reaper.step_limit_s", Kind::Seconds(1)),
     key("reconcile.enabled", Kind::Switch),
     key("reconcile.plane_enabled", Kind::Switch),
     key("reconcile.interval_s", Kind::Seconds(1)),

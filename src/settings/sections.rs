@@ -127,6 +127,8 @@ pub struct Reaper {
     pub max_running: Duration,
     /// Age of a recorded exit after which a job that still runs is settled.
     pub finalize_grace: Duration,
+    /// Time that a healer (the reaper, the reconciler, the keeper of leases) waits for what it does about one thing.
+    pub step_limit: Duration,
 }
 
 /// `reconcile.*`

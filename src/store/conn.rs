@@ -135,7 +135,7 @@ pub(super) enum Serial {
     Migration = 0x0063_0004,
     /// Looking which paths are being changed, then claiming a job that changes some.
     Paths = 0x0063_0005,
-    /// Changing a circuit breaker, or letting a trial through it.
+    /// Changing a circuit breaker, letting a trial through it, or writing into the audit of retries.
     Breaker = 0x0063_0006,
 }
 

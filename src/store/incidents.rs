@@ -191,6 +191,19 @@ pub fn alike(conn: &mut Conn, task: TaskId, fingerprint: &str, head: &str) -> Re
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// A person lets a task go on: no failure before is alike to one after.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn forgive(conn: &mut Conn, task: TaskId) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(incidents::table)
+        .filter(incidents::task_id.eq(task.0))
+        .filter(incidents::fingerprint.ne(""))
+        .set(incidents::fingerprint.eq(""))
+        .execute(c))?;
+    Ok(())
+}
+
 /// The last failures, newest first; of one task, or of all.
 ///
 /// # Errors

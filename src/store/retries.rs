@@ -141,6 +141,20 @@ pub fn counts(
     Ok((count(of_scope), count(of_task)))
 }
 
+/// A person lets a task go on: its retries in this visit do not count against it any more. Those of its scope do.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn forgive(conn: &mut Conn, task: TaskId, visit: Visit) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(retry_audit::table)
+        .filter(Retried)
+        .filter(retry_audit::task_id.eq(task.0))
+        .filter(retry_audit::visit.eq(visit.0))
+        .set(retry_audit::visit.eq(None::<i64>))
+        .execute(c))?;
+    Ok(())
+}
+
 predicate!(
     /// The predicate of the indexes of retries that count.
     Retried = "retry_audit.event = 'retry'"
@@ -150,11 +164,13 @@ predicate!(
     Open = "retry_scopes.opened_at IS NOT NULL"
 );
 
-/// Writes an entry.
+/// Writes an entry. One transaction at a time does until it ends (most have taken a breaker, which is the same lock): so
+/// rows are committed in the order of their ids, and whoever copies them by id misses none.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn audit(conn: &mut Conn, new: &NewAudit<'_>, now: Timestamp) -> Result<(), StoreError> {
+    conn.serialize_on(Serial::Breaker)?;
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     on!(conn, c => diesel::insert_into(retry_audit::table)
         .values((
@@ -185,14 +201,13 @@ type AuditColumns = (
     Option<String>,
 );
 
-/// Entries after a row up to another, oldest first.
+/// Entries after a row, oldest first. Once an entry is seen, none before it can appear any more.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn audited(conn: &mut Conn, after: i64, until: i64, limit: usize) -> Result<Vec<Audited>, StoreError> {
+pub fn audited(conn: &mut Conn, after: i64, limit: usize) -> Result<Vec<Audited>, StoreError> {
     let found: Vec<AuditColumns> = on!(conn, c => retry_audit::table
         .filter(retry_audit::id.gt(after))
-        .filter(retry_audit::id.le(until))
         .order(retry_audit::id)
         .limit(rows(limit))
         .load(c))?;

@@ -11,6 +11,7 @@ mod driving;
 mod host_watch;
 pub mod house;
 mod leases;
+mod left_over;
 mod lost;
 mod merging;
 mod pruning;

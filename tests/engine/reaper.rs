@@ -7,10 +7,10 @@ use orch::domain::job::{Claim, JobStatus};
 use orch::domain::run::{ProcessIdentity, RunStep};
 use orch::engine::reap::{self, Swept};
 use orch::engine::run::Driven;
-use orch::engine::{EngineError, heal, operate, recover};
+use orch::engine::{EngineError, heal, operate, queue, recover};
 use orch::process::{self, Liveness};
 
-use super::house::{Backend, House, PATIENCE, SHORT, on_both};
+use super::house::{Backend, House, PATIENCE, SHORT, on_both, shell};
 
 const GRACE: Duration = Duration::from_secs(300);
 const CEILING: Duration = Duration::from_secs(3601);
@@ -463,6 +463,91 @@ async fn one_job_at_which_the_reaper_fails_does_not_keep_it_from_the_others(on: 
     assert_eq!(self::sweep(&house).await, Swept::default());
 }
 
+async fn a_queued_job_that_cannot_be_read_fails_past_the_grace_and_stands_in_nobodys_way(on: Backend) {
+    let house = on.short().await;
+    for title in ["Broken row", "Broken task", "Mended", "Sound"] {
+        house.add(title).await;
+    }
+    house.deliver().await;
+    house.sql("UPDATE jobs SET role = 'juggler' WHERE task_id IN (1, 3)");
+    house.sql("UPDATE tasks SET modifies = 'no' WHERE id = 2");
+    let claimed = queue::claim(&house.engine).await.unwrap();
+    assert_eq!((claimed.jobs.len(), claimed.broken.len()), (1, 3));
+    let sound = orch::engine::run::claim_of(&claimed.jobs[0]);
+    house.drive(sound).await;
+    house.later(CEILING - Duration::from_secs(2));
+    assert_eq!(sweep(&house).await.reaped, []);
+    house.sql("UPDATE jobs SET role = 'developer' WHERE task_id = 3");
+
+    house.later(Duration::from_secs(2));
+    let swept = sweep(&house).await;
+    assert_eq!(outcomes(&swept), ["failed, its task is blocked"; 2], "{swept:?}");
+    assert_eq!(house.count("jobs WHERE status = 'failed'"), 2);
+    assert_eq!(house.count("tasks WHERE status = 'blocked'"), 1);
+    assert_eq!(house.count("healing_events WHERE kind = 'reaper'"), 2);
+    let told: Vec<_> = house.deliver().await.into_iter().map(|(_, text)| text).collect();
+    let says = |what: &[&str]| told.iter().filter(|t| what.iter().all(|w| t.contains(w))).count();
+    let cell = "job 1 cannot be read: role: unknown word \"juggler\"";
+    assert_eq!(says(&["SHOP-001 is blocked", cell]), 1, "{told:?}");
+    let cell = "task 2 cannot be read: modifies";
+    assert_eq!(says(&["job 2 (developer) failed: ", cell]), 1, "{told:?}");
+
+    // Once is enough, and what was mended is claimed.
+    assert_eq!(sweep(&house).await, Swept::default());
+    assert_eq!(house.count("jobs WHERE status = 'queued' AND task_id = 3"), 1);
+    assert!(house.claim().await.iter().any(|job| job.task_id.0 == 3));
+}
+
+/// A file that hangs whoever reads it, until it is dropped.
+struct Hanging(PathBuf);
+
+impl Hanging {
+    fn put(path: PathBuf) -> Self {
+        shell(&format!("rm -f '{0}'; mkfifo '{0}'", path.display()));
+        Self(path)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        // Opened for both, it lets a reader in and keeps nobody waiting; closed, it has ended.
+        let both = std::fs::File::options().read(true).write(true).open(&self.0);
+        let _ = std::fs::remove_file(&self.0);
+        drop(both);
+    }
+}
+
+async fn a_job_at_which_the_reaper_hangs_is_told_once_and_passed_over_until_that_ends(on: Backend) {
+    let house = on.plan(SHORT).set("reaper.step_limit_s = 1").build().await;
+    house.add("Hangs").await;
+    let (first, shim) = at_work(&house).await;
+    house.add("Dead").await;
+    let second = house.claim_one().await;
+    vanish(&house, first, &shim).await;
+    let hanging = Hanging::put(run_dir(&house, first).join("exit.json"));
+    house.later(CEILING);
+
+    let swept = reap::sweep(&house.engine, &|_| false).await.unwrap();
+    assert_eq!(outcomes(&swept), ["queued again"], "{swept:?}");
+    let told = format!("job {}: it took longer than reaper.step_limit_s (1)", first.job);
+    assert!(
+        matches!(&swept.trouble[..], [one] if one.starts_with(&told)),
+        "{swept:?}"
+    );
+    assert_eq!(house.job(second).await.status, JobStatus::Queued);
+    house.later(Duration::from_secs(60));
+    assert_eq!(sweep(&house).await, Swept::default());
+    let hangs = house.engine.hanging();
+    assert_eq!(hangs, [(format!("job {}", first.job), Duration::from_secs(60))]);
+    assert_eq!(house.job(first).await.status, JobStatus::Running);
+
+    drop(hanging);
+    house
+        .until("what hung has ended", || house.engine.hanging().is_empty())
+        .await;
+    assert_eq!(outcomes(&sweep(&house).await), ["queued again"]);
+}
+
 async fn a_job_whose_task_cannot_be_read_fails_at_the_ceiling_and_people_are_told(on: Backend) {
     let house = on.short().await;
     let task = house.add("Say hello").await;
@@ -614,6 +699,8 @@ on_both!(
     a_job_of_another_node_is_not_judged_by_a_process_or_by_time,
     a_job_whose_monitor_is_spent_is_settled_by_the_same_rules,
     a_job_of_a_project_that_is_gone_fails_and_blocks_its_task,
+    a_queued_job_that_cannot_be_read_fails_past_the_grace_and_stands_in_nobodys_way,
+    a_job_at_which_the_reaper_hangs_is_told_once_and_passed_over_until_that_ends,
     a_job_whose_task_cannot_be_read_fails_at_the_ceiling_and_people_are_told,
     a_job_at_which_the_reaper_panics_stops_no_other_and_ends_at_the_ceiling,
     a_panic_while_a_spent_job_is_settled_is_an_error_and_the_next_try_settles_it,

@@ -207,6 +207,68 @@ async fn the_same_failure_three_times_without_a_commit_stops_the_task() {
         reason.contains("the same failure 3 times without a new commit"),
         "{reason}"
     );
+    // A person who lets it go on lets it begin anew.
+    house.gesture(task, "in-progress").await;
+    house.run_all().await;
+    assert_eq!(house.ran().len(), 6);
+}
+
+#[tokio::test]
+async fn a_person_who_retries_a_job_gives_its_task_the_retries_of_its_visit_back() {
+    let house = house(
+        &["queue.max_attempts = 9", "retry.task_limit = 1"],
+        "echo \"broken $nth\"; exit 1",
+    )
+    .await;
+    house.add("Say hello").await;
+    let first = house.claim_one().await;
+    let job = first.job;
+    house.drive(first).await;
+    house.run_all().await;
+    assert_eq!(
+        (house.ran().len(), house.count("jobs WHERE status = 'failed'")),
+        (2, 1)
+    );
+    orch::engine::operate::retry_job(&house.engine, job.0, house.engine.now())
+        .await
+        .unwrap();
+    house.run_all().await;
+    assert_eq!(
+        (house.ran().len(), house.count("jobs WHERE status = 'failed'")),
+        (4, 2)
+    );
+    assert_eq!(
+        house.count("retry_audit WHERE event = 'retry'"),
+        2,
+        "they still count in the scope"
+    );
+}
+
+#[tokio::test]
+async fn a_person_need_not_wait_for_a_quota_that_parks_a_job() {
+    let house = house(
+        &[],
+        "[ $nth -ge 2 ] || { echo 'usage limit reached. Try again in 5 days'; exit 1; }; echo x >code.txt",
+    )
+    .await;
+    let task = house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    let retry = async || {
+        let now = house.engine.now();
+        orch::engine::operate::retry_job(&house.engine, claim.job.0, now).await
+    };
+    assert!(house.claim().await.is_empty(), "it is parked");
+    assert_eq!(retry().await.unwrap().id, claim.job.0);
+    let again = retry().await.unwrap_err().to_string();
+    assert!(again.contains("did not fail"), "it waits no longer: {again}");
+    let said = house.events(task).await;
+    assert!(
+        said.iter().any(|text| text.contains("waits no longer")),
+        "{said:?}"
+    );
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
 }
 
 #[tokio::test]
@@ -352,6 +414,85 @@ async fn the_audit_is_kept_in_a_file_per_scope_and_a_broken_one_is_set_aside_and
     assert!(house.data().join("audit/project-shop.jsonl.broken-1").exists());
 }
 
+/// The rows that the lines of a file of the audit are of.
+fn audited(house: &House, file: &str) -> Vec<i64> {
+    let text = fs::read_to_string(house.data().join("audit").join(file)).unwrap_or_default();
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_i64();
+    text.lines().filter_map(id).collect()
+}
+
+fn entry(house: &House, id: i64, scope: &str) {
+    house.sql(&format!(
+        "INSERT INTO retry_audit (id, at, event, scope, task_id) VALUES ({id}, 1, 'reset', '{scope}', 1)"
+    ));
+}
+
+#[tokio::test]
+async fn a_death_between_the_lines_of_the_audit_and_their_mark_neither_misses_nor_doubles_one() {
+    let mut house = house(&[], "true").await;
+    house.add("Say hello").await;
+    // A row that cannot be read names no task, and keeps no line back.
+    house.sql("UPDATE tasks SET modifies = 'no'");
+    for (id, scope) in [(1, "project:1"), (2, "batch:b"), (3, "project:1"), (4, "batch:b")] {
+        entry(&house, id, scope);
+    }
+    assert_eq!(audit::write(&house.engine).await.unwrap().lines, 4);
+    let both = |house: &House| {
+        [
+            audited(house, "project-shop.jsonl"),
+            audited(house, "batch-b.jsonl"),
+        ]
+    };
+    assert_eq!(both(&house), [vec![1, 3], vec![2, 4]]);
+
+    // It died when one file had its line and the other had not, before either was marked.
+    let batch = house.data().join("audit/batch-b.jsonl");
+    let before = fs::read_to_string(&batch).unwrap();
+    entry(&house, 5, "batch:b");
+    entry(&house, 6, "project:1");
+    let mark = house.data().join("audit/written");
+    let marked = fs::read_to_string(&mark).unwrap();
+    audit::write(&house.engine).await.unwrap();
+    fs::write(&batch, before).unwrap();
+    fs::write(&mark, marked).unwrap();
+    house.restart().await;
+    assert_eq!(audit::write(&house.engine).await.unwrap().lines, 1);
+    assert_eq!(both(&house), [vec![1, 3, 6], vec![2, 4, 5]]);
+
+    // Without a mark everything is looked at again, and nothing is written twice.
+    for text in ["", "no number"] {
+        fs::write(&mark, text).unwrap();
+        house.restart().await;
+        assert_eq!(
+            audit::write(&house.engine).await.unwrap(),
+            audit::Written::default()
+        );
+    }
+    // Of two files one is set aside: only its own lines are written anew.
+    fs::write(&batch, "nothing of ours\n").unwrap();
+    house.restart().await;
+    let written = audit::write(&house.engine).await.unwrap();
+    assert_eq!((written.lines, written.set_aside.len()), (3, 1), "{written:?}");
+    assert_eq!(both(&house), [vec![1, 3, 6], vec![2, 4, 5]]);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_line_is_asked_again_and_gets_each_line_once() {
+    let house = house(&[], "true").await;
+    house.add("Say hello").await;
+    assert_eq!(audit::write(&house.engine).await.unwrap().lines, 0);
+    entry(&house, 1, "project:1");
+    entry(&house, 2, "batch:b");
+    let wall = house.data().join("audit/project-shop.jsonl");
+    fs::create_dir_all(&wall).unwrap();
+    assert!(audit::write(&house.engine).await.is_err());
+    assert_eq!(audited(&house, "batch-b.jsonl"), [2]);
+    fs::remove_dir(&wall).unwrap();
+    assert_eq!(audit::write(&house.engine).await.unwrap().lines, 1);
+    assert_eq!(audited(&house, "project-shop.jsonl"), [1]);
+    assert_eq!(audited(&house, "batch-b.jsonl"), [2]);
+}
+
 #[tokio::test]
 async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
     let house = house(&["repair.rules_file = 'rules.json'"], "echo lemons; exit 1").await;
@@ -391,6 +532,20 @@ async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
         (told.problem, told.strategies),
         (Some(why), vec!["sour".to_owned()])
     );
+
+    // One that cannot be read at all says so too, once, and changes nothing.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let told = reload(&house.engine).await.unwrap();
+    assert!(
+        matches!(&told, Reload::Refused(why) if why.contains("is no file")),
+        "{told:?}"
+    );
+    assert!(matches!(
+        reload(&house.engine).await.unwrap(),
+        Reload::Unchanged(Some(_))
+    ));
+    assert_eq!(strategy().await, "sour", "the last good rules");
 }
 
 #[tokio::test]

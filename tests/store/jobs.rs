@@ -110,11 +110,11 @@ on_both! {
         let (task, job) = bed.claimed("T-1");
         let read = jobs::Bare::of(&job);
         let id = job.id;
-        assert_eq!(bed.write(move |c| jobs::bare(c, id)), Some(read.clone()));
+        assert_eq!(bed.write(move |c| jobs::bare(c, id, JobStatus::Running)), Some(read.clone()));
         bed.sql("UPDATE jobs SET role = 'juggler'");
         let broken = bed.write(|c| jobs::running(c, None, 9)).broken;
         assert!(broken[0].1.contains("role: unknown word \"juggler\""), "{broken:?}");
-        let bare = bed.write(move |c| jobs::bare(c, id)).unwrap();
+        let bare = bed.write(move |c| jobs::bare(c, id, JobStatus::Running)).unwrap();
         assert_eq!(bare, jobs::Bare { agent: "juggler".to_owned(), ..read });
         let claim = bare.claim;
         let close = move |claim: Claim| {
@@ -123,7 +123,7 @@ on_both! {
         assert_eq!(close(Claim { epoch: ClaimEpoch(claim.epoch.0 - 1), ..claim }), Guarded::Lost);
         won(close(claim));
         assert_eq!(close(claim), Guarded::Lost);
-        assert_eq!(bed.write(move |c| jobs::bare(c, id)), None);
+        assert_eq!(bed.write(move |c| jobs::bare(c, id, JobStatus::Running)), None);
         let (one, none) = (task.id, orch::domain::id::TaskId(4711));
         let ends = bed.write(move |c| jobs::last_ends(c, &[one, none]));
         assert_eq!(ends.into_iter().collect::<Vec<_>>(), [(one, later(7))]);

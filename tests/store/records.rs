@@ -1,9 +1,10 @@
 //! What is kept for people and for later: evidence, gestures, comments, pull requests, events, instances.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orch::domain::gate::Verdict;
-use orch::domain::id::{BranchName, CodeTree, InstanceId, NodeName, Sha, StageName, Visit};
+use orch::domain::id::{BranchName, CodeTree, InstanceId, NodeName, ProjectId, Sha, StageName, Visit};
+use orch::domain::retry::Scope;
 use orch::domain::run::ProcessIdentity;
 use orch::domain::task::{Gesture, Task};
 use orch::store::comments::{self, NewComment, Written};
@@ -12,7 +13,8 @@ use orch::store::evidence::{self, NewEvidence};
 use orch::store::gestures::{self, NewGesture};
 use orch::store::healing::{self, NewHealing};
 use orch::store::pull_requests::{self, NewPullRequest, PullRequestState};
-use orch::store::{Guarded, duties, flags, instances};
+use orch::store::retries::{self, AuditEvent, NewAudit};
+use orch::store::{Conn, Guarded, duties, flags, instances};
 
 use super::support::*;
 
@@ -208,5 +210,51 @@ on_both! {
         assert_eq!((recent.subject.as_str(), recent.stuck_us), ("job 2", Some(2_000_000)));
         assert_eq!(bed.write(|c| flags::get(c, "queue.paused")).as_deref(), Some("no"));
         assert_eq!(bed.write(|c| flags::get(c, "other")), None);
+    }
+}
+
+on_both! {
+    fn entries_of_the_audit_are_committed_in_the_order_of_their_rows(bed) {
+        let entry = |error: &'static str| {
+            move |c: &mut Conn| {
+                let scope = Scope::Project(ProjectId(1));
+                let new = NewAudit {
+                    event: AuditEvent::Reset,
+                    scope: &scope,
+                    task: None,
+                    reason: None,
+                    retry_count: 0,
+                    total: 0,
+                    error: Some(error),
+                };
+                retries::audit(c, &new, NOW)
+            }
+        };
+        let seen = || {
+            let found = bed.store.read_blocking(|c| retries::audited(c, 0, 9)).unwrap();
+            found.into_iter().map(|e| e.error.unwrap()).collect::<Vec<_>>()
+        };
+        let (began, begun) = std::sync::mpsc::channel();
+        let (go, may_go) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                bed.write(move |c| {
+                    entry("first")(c)?;
+                    began.send(()).unwrap();
+                    may_go.recv().unwrap();
+                    Ok(())
+                });
+            });
+            begun.recv().unwrap();
+            let second = scope.spawn(move || bed.write(entry("second")));
+            let ends = Instant::now() + Duration::from_millis(200);
+            while Instant::now() < ends && !second.is_finished() {
+                std::thread::yield_now();
+            }
+            assert!(!second.is_finished(), "it overtook the first");
+            assert_eq!(seen(), [""; 0]);
+            go.send(()).unwrap();
+        });
+        assert_eq!(seen(), ["first", "second"]);
     }
 }

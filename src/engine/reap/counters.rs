@@ -1,8 +1,9 @@
-//! What the reaper and the lease keeper did since the start, for people. Nothing is decided by it.
+//! What the reaper and the lease keeper did and saw since the start. Lost with the service: then only time is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::domain::id::JobId;
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::store::jobs::Bare;
@@ -39,6 +40,8 @@ pub struct Counters {
     stats: Mutex<Stats>,
     /// When a look found each running claim's process alive last.
     alive: Mutex<BTreeMap<Claim, Timestamp>>,
+    /// When a claim first came to each queued job that nobody can read.
+    unread: Mutex<BTreeMap<JobId, Timestamp>>,
     sweeping: tokio::sync::Mutex<()>,
 }
 
@@ -64,6 +67,24 @@ impl Counters {
         self.alive().get(&claim).copied()
     }
 
+    /// Claims could not read these queued jobs.
+    pub(in crate::engine) fn note_unread(&self, jobs: impl Iterator<Item = JobId>, at: Timestamp) {
+        let mut unread = self.unread();
+        for job in jobs {
+            unread.entry(job).or_insert(at);
+        }
+    }
+
+    /// The queued jobs that claims could not read, and since when.
+    pub(super) fn unread_since(&self) -> BTreeMap<JobId, Timestamp> {
+        self.unread().clone()
+    }
+
+    /// It can be read again, or is not queued any more.
+    pub(super) fn forget_unread(&self, job: JobId) {
+        self.unread().remove(&job);
+    }
+
     pub(super) fn note(&self, job: &Bare, outcome: &str) -> Reaped {
         let reaped = Reaped {
             job_id: job.claim.job.0,
@@ -83,6 +104,10 @@ impl Counters {
     /// The counts as they are now.
     pub fn now(&self) -> Stats {
         self.stats().clone()
+    }
+
+    fn unread(&self) -> MutexGuard<'_, BTreeMap<JobId, Timestamp>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn alive(&self) -> MutexGuard<'_, BTreeMap<Claim, Timestamp>> {

@@ -12,7 +12,7 @@ use crate::store::healing::NewHealing;
 use crate::store::jobs::Bare;
 use crate::store::{Conn, StoreError, clock, healing, instances, jobs, readable, tasks};
 
-use super::super::contain::contained;
+use super::super::contain::{Unit, limited};
 use super::super::run::reaped::{self, Case, Decided, Tree, action};
 use super::super::run::{self, claim_of};
 use super::super::{Engine, EngineError, transition};
@@ -56,10 +56,13 @@ pub async fn take_over(engine: &Engine) -> Result<TakenOver, EngineError> {
         };
         after = last;
         for (job, why) in broken {
-            taken.note(job.claim.job, contained(fail(engine, job, &why)).await);
+            let id = job.claim.job;
+            let failed = limited(engine, Unit::Job(id), fail(engine, job, &why));
+            taken.note(id, failed.await);
         }
         for job in rows {
-            taken.note(job.id, contained(take(engine, job)).await);
+            let id = job.id;
+            taken.note(id, limited(engine, Unit::Job(id), take(engine, job)).await);
         }
     }
     if !taken.jobs.is_empty() {
@@ -72,7 +75,7 @@ impl TakenOver {
     fn note(&mut self, job: JobId, done: Result<Option<String>, EngineError>) {
         match done {
             Ok(line) => self.jobs.extend(line),
-            Err(EngineError::Lost) => {}
+            Err(EngineError::Lost | EngineError::Hangs) => {}
             Err(e) => self.trouble.push(format!("job {job}: {e}")),
         }
     }

@@ -1,7 +1,7 @@
 //! The running jobs that are for this instance to judge, page by page.
 
 use crate::domain::id::{InstanceId, JobId, NodeName};
-use crate::domain::job::Job;
+use crate::domain::job::{Job, JobStatus};
 use crate::engine::{Engine, EngineError};
 use crate::store::jobs::{self, Bare};
 use crate::store::{Conn, StoreError};
@@ -50,7 +50,7 @@ pub(super) fn unreadable(
 ) -> Result<Vec<(Bare, String)>, StoreError> {
     let mut found = Vec::new();
     for (id, why) in broken {
-        found.extend(jobs::bare(tx, JobId(id))?.map(|job| (job, why)));
+        found.extend(jobs::bare(tx, JobId(id), JobStatus::Running)?.map(|job| (job, why)));
     }
     Ok(found)
 }

@@ -12,7 +12,7 @@ use crate::domain::id::TaskId;
 use crate::domain::retry::Scope;
 use crate::engine::{Engine, EngineError, blocking};
 use crate::store::retries::{self, Audited};
-use crate::store::{StoreError, tasks};
+use crate::store::{StoreError, readable, tasks};
 
 /// Entries read in one go.
 const PAGE: usize = 500;
@@ -44,104 +44,76 @@ pub struct Written {
     pub set_aside: Vec<String>,
 }
 
-/// Appends what the files lack. One at a time; safe to repeat.
+/// How far the files of this node have come.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Every entry up to this row is in its file.
+    after: i64,
+    /// The last row in each file. Entries get their rows in the order in which they are committed
+    /// ([`retries::audit`]), so a file has whatever of its own is not behind that.
+    last: BTreeMap<String, i64>,
+}
+
+/// Appends what the files lack. One at a time; safe to repeat, and to be cut off anywhere: how far the files have come is
+/// written down after they were, and a line that is in its file already is known by its row.
 ///
 /// # Errors
 /// The database's, the disk's. Nothing depends on the files.
 pub async fn write(engine: &Engine) -> Result<Written, EngineError> {
-    let mut at = engine.audited.lock().await;
+    let mut held = engine.audited.lock().await;
     let dir = engine.settings().data_dir.join("audit");
     let mut written = Written::default();
-    let mut after = match *at {
-        Some(after) => after,
+    // What fails half way leaves files that have to be looked at anew.
+    let mut standing = match held.take() {
+        Some(standing) => standing,
         None => {
-            let found = blocking({
-                let dir = dir.clone();
-                move || stand(&dir)
-            })
-            .await?;
-            let mut last = found.last;
-            for (file, aside) in found.broken {
-                written.set_aside.push(aside);
-                // Its lines are written anew, up to where the others stand.
-                last = last.max(0);
-                written.lines += copy(
-                    engine,
-                    &dir,
-                    Part {
-                        after: 0,
-                        until: last,
-                        only: Some(&file),
-                    },
-                )
-                .await?
-                .0;
-            }
-            last
+            let dir = dir.clone();
+            let (standing, set_aside) = blocking(move || stand(&dir)).await?;
+            written.set_aside = set_aside;
+            standing
         }
     };
-    loop {
-        let part = Part {
-            after,
-            until: i64::MAX,
-            only: None,
-        };
-        let (lines, last) = copy(engine, &dir, part).await?;
+    while let Some(lines) = copy(engine, &dir, &mut standing).await? {
         written.lines += lines;
-        match last {
-            Some(last) => after = last,
-            None => break,
-        }
     }
-    *at = Some(after);
+    *held = Some(standing);
     Ok(written)
 }
 
-/// Which entries are copied.
-struct Part<'a> {
-    after: i64,
-    until: i64,
-    /// Those of one file.
-    only: Option<&'a str>,
-}
-
-/// Copies a page, or all pages of one file. Answers how many lines were written, and the last row that was looked at.
-async fn copy(engine: &Engine, dir: &Path, mut part: Part<'_>) -> Result<(usize, Option<i64>), EngineError> {
-    let mut lines = 0;
-    loop {
-        let (after, until) = (part.after, part.until);
-        let page = engine.store().read(move |tx| {
-            let mut found = Vec::new();
-            for entry in retries::audited(tx, after, until, PAGE)? {
-                let task = entry
-                    .task
-                    .map(|id: TaskId| tasks::by_id(tx, id))
-                    .transpose()?
-                    .flatten();
-                let task = task.map(|task| task.work_item_id.to_string());
-                found.push((entry, task));
-            }
-            Ok::<_, StoreError>(found)
-        });
-        let page = page.await?;
-        let Some(last) = page.last().map(|(entry, _)| entry.id) else {
-            return Ok((lines, None));
-        };
-        let mut by_file: BTreeMap<String, Vec<Line>> = BTreeMap::new();
-        for (entry, task) in page {
-            let (file, line) = line(engine, entry, task);
-            if part.only.is_none_or(|only| only == file) {
-                by_file.entry(file).or_default().push(line);
-            }
+/// Copies a page. Answers how many lines were written; none at the end of the table.
+async fn copy(engine: &Engine, dir: &Path, standing: &mut Standing) -> Result<Option<usize>, EngineError> {
+    let after = standing.after;
+    let page = engine.store().read(move |tx| {
+        let mut found = Vec::new();
+        for entry in retries::audited(tx, after, PAGE)? {
+            let task = entry.task.map(|id: TaskId| readable(tasks::by_id(tx, id)));
+            let task = task.transpose()?.flatten();
+            found.push((entry, task.map(|task| task.work_item_id.to_string())));
         }
-        lines += by_file.values().map(Vec::len).sum::<usize>();
-        let dir = dir.to_owned();
-        blocking(move || append(&dir, &by_file)).await?;
-        if part.only.is_none() {
-            return Ok((lines, Some(last)));
+        Ok::<_, StoreError>(found)
+    });
+    let page = page.await?;
+    let Some(upto) = page.last().map(|(entry, _)| entry.id) else {
+        return Ok(None);
+    };
+    let mut by_file: BTreeMap<String, Vec<Line>> = BTreeMap::new();
+    for (entry, task) in page {
+        let (file, line) = line(engine, entry, task);
+        let last = standing.last.entry(file.clone()).or_default();
+        if line.id > *last {
+            *last = line.id;
+            by_file.entry(file).or_default().push(line);
         }
-        part.after = last;
     }
+    let lines = by_file.values().map(Vec::len).sum();
+    let dir = dir.to_owned();
+    blocking(move || {
+        append(&dir, &by_file)?;
+        remember(&dir, upto)
+    })
+    .await?;
+    standing.after = upto;
+    Ok(Some(lines))
 }
 
 /// The file that an entry belongs into, and its line.
@@ -190,43 +162,47 @@ fn append(dir: &Path, by_file: &BTreeMap<String, Vec<Line>>) -> Result<(), Engin
     Ok(())
 }
 
-/// How far the files have come.
-struct Standing {
-    /// The last row that any of them has.
-    last: i64,
-    /// Files that were set aside, with their new names.
-    broken: Vec<(String, String)>,
+/// Where it stands up to which row the files are complete.
+const MARK: &str = "written";
+
+fn remember(dir: &Path, upto: i64) -> Result<(), EngineError> {
+    let (mark, new) = (dir.join(MARK), dir.join("written.new"));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(format!("{upto}\n").as_bytes())?;
+        file.sync_data()?;
+        deed!("mark the audit as written", fs::rename(&new, &mark))?;
+        // With the names of files that are new.
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(EngineError::file(mark.clone()))
 }
 
-fn stand(dir: &Path) -> Result<Standing, EngineError> {
-    let mut standing = Standing {
-        last: 0,
-        broken: Vec::new(),
-    };
+/// What the files of a folder say, and those that were set aside, under their new names. Where a file was, or where nobody
+/// wrote down how far they have come, every entry is looked at again.
+fn stand(dir: &Path) -> Result<(Standing, Vec<String>), EngineError> {
+    let (mut standing, mut set_aside) = (Standing::default(), Vec::new());
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(standing),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((standing, set_aside)),
         Err(e) => return Err(EngineError::file(dir.to_owned())(e)),
     };
     for entry in entries {
         let path = entry.map_err(EngineError::file(dir.to_owned()))?.path();
-        let name = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or_default()
-            .to_owned();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         if !name.ends_with(".jsonl") {
             continue;
         }
         match last_line(&path).map_err(EngineError::file(path.clone()))? {
-            Some(line) => standing.last = standing.last.max(line.id),
-            None => {
-                let aside = set_aside(&path).map_err(EngineError::file(path.clone()))?;
-                standing.broken.push((name, aside));
-            }
+            Some(line) => drop(standing.last.insert(name.to_owned(), line.id)),
+            None => set_aside.push(self::set_aside(&path).map_err(EngineError::file(path.clone()))?),
         }
     }
-    Ok(standing)
+    // One that cannot be read says nothing.
+    let mark = fs::read_to_string(dir.join(MARK)).ok();
+    let mark = mark.and_then(|text| text.trim().parse().ok());
+    standing.after = mark.filter(|_| set_aside.is_empty()).unwrap_or(0);
+    Ok((standing, set_aside))
 }
 
 /// None when it is no line of ours: torn by a crash, or changed by somebody.

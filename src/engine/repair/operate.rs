@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::engine::views::{BreakerView, IncidentView, MatchView, NodeView, RulesView, StrategyStats};
 use crate::engine::{Engine, EngineError, Hint, blocking};
 use crate::store::retries::{AuditEvent, NewAudit};
-use crate::store::{StoreError, batches, incidents, nodes, retries, tasks};
+use crate::store::{StoreError, batches, incidents, nodes, readable, retries, tasks};
 
 /// Which rule of those in force matches a text, and why.
 ///
@@ -24,7 +24,7 @@ pub async fn check(engine: &Engine, text: String, role: Option<Role>) -> Result<
     let found = blocking(move || {
         let text = ErrorText::parse(&text);
         let found = rules.matching(&text, role);
-        let class = classify(&text, found.fix);
+        let class = classify(&text, &found);
         Ok::<_, EngineError>((found, class))
     });
     let (found, class) = found.await?;
@@ -98,7 +98,8 @@ pub async fn recent(engine: &Engine, limit: usize) -> Result<Vec<IncidentView>, 
     let found = engine.store().read(move |tx| {
         let mut found = Vec::new();
         for incident in incidents::recent(tx, None, limit)? {
-            let task = tasks::by_id(tx, incident.what.task)?.map(|task| task.work_item_id.to_string());
+            let task =
+                readable(tasks::by_id(tx, incident.what.task))?.map(|task| task.work_item_id.to_string());
             found.push((incident, task));
         }
         Ok::<_, StoreError>(found)

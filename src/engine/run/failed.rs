@@ -1,11 +1,12 @@
 //! How an attempt that did not work out is settled: its work kept, its job queued again or failed, the task
 //! blocked in the same transaction when nothing follows.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::domain::job::{Claim, JobEnd, JobKind};
+use crate::domain::job::{Claim, JobEnd, JobKind, JobStatus};
 use crate::domain::retry;
 use crate::domain::run::{ProcessIdentity, Run, RunStep};
 use crate::domain::time::Timestamp;
@@ -16,7 +17,7 @@ use crate::store::jobs::Bare;
 use crate::store::{Conn, Guarded, StoreError, healing, jobs, readable, runs, spend, tasks};
 
 use super::super::transition::{self, Abort, Briefing};
-use super::super::{Engine, EngineError, Hint, budget, heal, repair};
+use super::super::{Engine, EngineError, Hint, blocking, budget, heal, repair};
 use super::{Attempt, Step, finish, tidy};
 
 /// Whether the job is tried again.
@@ -193,7 +194,16 @@ async fn end_tree_of(
     launches: bool,
     shim: Option<&ProcessIdentity>,
 ) -> Result<(), EngineError> {
-    let dir = super::run_dir(engine, claim);
+    end_tree_in(engine, super::run_dir(engine, claim), launches, shim).await
+}
+
+/// Ends what was started in a run directory, or is about to be where it `launches` still.
+pub(in crate::engine) async fn end_tree_in(
+    engine: &Engine,
+    dir: PathBuf,
+    launches: bool,
+    shim: Option<&ProcessIdentity>,
+) -> Result<(), EngineError> {
     if launches {
         let forbidden = async {
             while process::forbid(&dir)? == Forbidden::Starting {
@@ -206,7 +216,8 @@ async fn end_tree_of(
             Err(_) => return Err(ProcessError::AlreadyLaunched { run_dir: dir }.into()),
         }
     }
-    match process::look(&dir, shim)? {
+    let (looked, shim) = (dir.clone(), shim.cloned());
+    match blocking(move || process::look(&looked, shim.as_ref())).await? {
         RunState::Running(shim) => {
             process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
             Ok(())
@@ -291,8 +302,7 @@ pub(in crate::engine) async fn fail(
 ) -> Result<Guarded<()>, EngineError> {
     let (job, why, now) = (job.clone(), why.to_owned(), engine.now());
     let wrote = engine.store().write(move |tx| {
-        let end = JobEnd::Failed(why.clone());
-        if !guard(tx)? || !jobs::close(tx, job.claim, &end, now)?.is_won() {
+        if !guard(tx)? || !close(tx, &job, &why, now)?.is_won() {
             return Err(Abort::Lost);
         }
         if let Some(healed) = &heals {
@@ -310,6 +320,15 @@ pub(in crate::engine) async fn fail(
         }
         Err(Abort::Lost) => Ok(Guarded::Lost),
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Only as it stood when it was read: what was claimed meanwhile is its claim's to end.
+fn close(tx: &mut Conn, job: &Bare, why: &str, now: Timestamp) -> Result<Guarded<()>, StoreError> {
+    match job.status {
+        JobStatus::Queued => jobs::fail_queued(tx, job.claim, why, now),
+        JobStatus::Running => jobs::close(tx, job.claim, &JobEnd::Failed(why.to_owned()), now),
+        JobStatus::Done | JobStatus::Failed | JobStatus::Cancelled => Ok(Guarded::Lost),
     }
 }
 

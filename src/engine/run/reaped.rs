@@ -18,7 +18,7 @@ use crate::store::{Conn, StoreError, jobs, runs, tasks};
 
 use super::super::check;
 use super::super::look::{Looked, Question, look};
-use super::super::{Engine, EngineError, ProjectHandle};
+use super::super::{Engine, EngineError, ProjectHandle, blocking};
 use super::failed::{self, Again};
 use super::judge::{Judgement, standing};
 use super::{Attempt, agent, finish, open_run, ours, perform, run_dir};
@@ -80,13 +80,14 @@ pub(in crate::engine) fn read(
 }
 
 /// How the run directory of a claim stands.
-pub(in crate::engine) fn state(
+pub(in crate::engine) async fn state(
     engine: &Engine,
     claim: Claim,
     run: Option<&Run>,
 ) -> Result<RunState, EngineError> {
-    let shim = run.and_then(|run| run.shim.as_ref());
-    Ok(process::look(&run_dir(engine, claim), shim)?)
+    let (dir, shim) = (run_dir(engine, claim), run.and_then(|run| run.shim.clone()));
+    // A file of it can hang whoever reads it: its disk, a name that is no file any more.
+    blocking(move || process::look(&dir, shim.as_ref())).await
 }
 
 /// What becomes of the job. Asks its gates where that matters; writes nothing, runs nothing.
@@ -258,7 +259,7 @@ pub(in crate::engine) async fn end_tree(
     let lived = matches!(case.state, RunState::Running(_));
     failed::end_tree(engine, &a.run, a.claim).await?;
     check::sweep(engine, &a.project, a.claim).await?;
-    case.state = state(engine, a.claim, Some(&a.run))?;
+    case.state = state(engine, a.claim, Some(&a.run)).await?;
     case.tree = if lived { Tree::Ended } else { Tree::Gone };
     Ok(())
 }

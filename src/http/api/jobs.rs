@@ -85,7 +85,7 @@ pub(super) async fn cancel(
     ))
 }
 
-/// Queues a fresh job like one that failed or was cancelled.
+/// Queues a fresh job like one that failed or was cancelled, or lets one be claimed now that waits for its time.
 #[utoipa::path(
     post, path = "/jobs/{id}/retry", tag = "jobs", operation_id = "retry_job",
     params(("id" = inline(RowNumber), Path, description = "The job's number.")),

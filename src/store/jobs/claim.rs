@@ -28,7 +28,7 @@ use crate::store::{Conn, Listing, StoreError, retries};
 const PAGE: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// Claims the oldest available jobs of the highest priority that fit. A claim costs an attempt and grows the
-/// epoch. Jobs that cannot be read are left queued and reported.
+/// epoch. Jobs that cannot be read are left queued and reported: the reaper fails those that stay so.
 ///
 /// # Errors
 /// See [`StoreError`].

@@ -29,6 +29,19 @@ pub fn by_id(conn: &mut Conn, id: JobId) -> Result<Option<Job>, StoreError> {
         .optional())?)
 }
 
+/// The project of a job, if the job exists; can always be read.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn project_of(conn: &mut Conn, id: JobId) -> Result<Option<ProjectId>, StoreError> {
+    let found: Option<i64> = on!(conn, c => jobs::table
+        .find(id.0)
+        .select(jobs::project_id)
+        .first(c)
+        .optional())?;
+    Ok(found.map(ProjectId))
+}
+
 /// The task's queued or running job, if it has one.
 ///
 /// # Errors
@@ -110,11 +123,13 @@ pub fn running(conn: &mut Conn, after: Option<JobId>, limit: usize) -> Result<Li
         .load(c))?))
 }
 
-/// What can be read of a running job, whatever the words of its row say.
+/// What can be read of a queued or running job, whatever the words of its row say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bare {
-    /// Its claim.
+    /// Its claim; the last one, while it is queued.
     pub claim: Claim,
+    /// How it stood when it was read.
+    pub status: JobStatus,
     /// The task it works for.
     pub task_id: TaskId,
     /// That task's project.
@@ -125,7 +140,7 @@ pub struct Bare {
     pub node: Option<NodeName>,
     /// Boot of the service that has it.
     pub instance: Option<InstanceId>,
-    /// Since when it runs.
+    /// Since when it runs, or may be claimed.
     pub since: Timestamp,
 }
 
@@ -137,6 +152,7 @@ impl Bare {
                 job: job.id,
                 epoch: job.claim_epoch,
             },
+            status: job.status,
             task_id: job.task_id,
             project_id: job.project_id,
             agent: job.role.map_or(job.kind.as_str(), Role::as_str).to_owned(),
@@ -147,11 +163,11 @@ impl Bare {
     }
 }
 
-/// A running job by what can always be read of it. None: it does not run.
+/// A job that stands so (queued, running), by what can always be read of it. None: it does not stand so any more.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn bare(conn: &mut Conn, id: JobId) -> Result<Option<Bare>, StoreError> {
+pub fn bare(conn: &mut Conn, id: JobId, status: JobStatus) -> Result<Option<Bare>, StoreError> {
     type Columns = (
         (i64, i64, i64),
         (Option<String>, String),
@@ -160,7 +176,7 @@ pub fn bare(conn: &mut Conn, id: JobId) -> Result<Option<Bare>, StoreError> {
     );
     let found: Option<Columns> = on!(conn, c => jobs::table
         .find(id.0)
-        .filter(Running)
+        .filter(jobs::status.eq(status.as_str()))
         .select((
             (jobs::claim_epoch, jobs::task_id, jobs::project_id),
             (jobs::role, jobs::kind),
@@ -175,6 +191,7 @@ pub fn bare(conn: &mut Conn, id: JobId) -> Result<Option<Bare>, StoreError> {
                 job: id,
                 epoch: ClaimEpoch(epoch),
             },
+            status,
             task_id: TaskId(task),
             project_id: ProjectId(project),
             agent: role.unwrap_or(kind),

@@ -58,6 +58,28 @@ pub fn cancel(conn: &mut Conn, id: JobId, reason: &str, now: Timestamp) -> Resul
     })
 }
 
+/// Fails a queued job whose row may not be readable, while it stands as it was seen.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn fail_queued(
+    conn: &mut Conn,
+    seen: Claim,
+    why: &str,
+    now: Timestamp,
+) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(on!(conn, c => diesel::update(jobs::table)
+        .filter(jobs::id.eq(seen.job.0))
+        .filter(jobs::claim_epoch.eq(seen.epoch.0))
+        .filter(Queued)
+        .set((
+            jobs::status.eq(JobStatus::Failed.as_str()),
+            jobs::finished_at.eq(now.0),
+            jobs::error.eq(why),
+        ))
+        .execute(c))?))
+}
+
 /// What became of an operator's retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retried {
