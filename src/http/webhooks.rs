@@ -57,6 +57,8 @@ struct Accepted {
     id: i64,
     /// It was there already.
     duplicate: bool,
+    /// It was there, and could not be applied: that is tried again.
+    again: bool,
 }
 
 async fn plane(
@@ -208,6 +210,7 @@ async fn accept(
     Ok(HttpResponse::Accepted().json(Accepted {
         id: received.id(),
         duplicate: !matches!(received, Received::New(_)),
+        again: matches!(received, Received::Again(_)),
     }))
 }
 
