@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use orch::domain::id::{InstanceId, NodeName, ProjectName};
 use orch::domain::job::{Claim, Job, JobEnd};
 use orch::domain::time::Timestamp;
-use orch::store::jobs::{self, Budgets, ClaimRequest};
+use orch::store::jobs::{self, Budgets, ClaimRequest, Nodes};
 use orch::store::scratch::Scratch;
 use orch::store::{Conn, Store, StoreError, comments, projects};
 
@@ -253,6 +253,7 @@ async fn work(store: &Store, batch: usize) -> Result<usize, StoreError> {
             no_room: false,
             half_open: Duration::from_secs(1800),
             budgets: Budgets::default(),
+            nodes: Nodes::default(),
             reserved_ceiling: 8,
             limit: batch,
         };

@@ -96,6 +96,7 @@ diesel::table! {
         dead_looks -> Integer,
         created_at -> BigInt,
         timeout_percent -> Integer,
+        agent_node -> Nullable<Text>,
     }
 }
 

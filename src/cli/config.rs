@@ -61,7 +61,11 @@ pub(super) fn run(command: &ConfigCommand, global: &Global) -> Result<Exit, Fail
         } else {
             Tone::Good
         };
-        let mut row = vec![plain(k.key), plain(k.value.as_str()), (given, k.source.clone())];
+        let mut row = vec![
+            plain(k.key.as_ref()),
+            plain(k.value.as_str()),
+            (given, k.source.clone()),
+        ];
         if *docs {
             row.push(plain(k.doc));
         }

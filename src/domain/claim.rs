@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::budget::Budget;
-use super::id::{ProjectId, TaskId};
+use super::id::{NodeName, ProjectId, TaskId};
 use super::job::JobKind;
 use super::retry::Scope;
 use super::task::overlaps;
@@ -25,6 +25,30 @@ pub struct Candidate {
     pub modifies: Vec<String>,
     /// Its task has spent what it may.
     pub spent_up: bool,
+    /// What a node has to be for its agent.
+    pub labels: BTreeSet<String>,
+}
+
+/// A node on which the claimer can run agents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name; none is the claimer's own node.
+    pub node: Option<NodeName>,
+    /// What it is.
+    pub labels: BTreeSet<String>,
+    /// It is blacklisted, or cools down.
+    pub off: bool,
+    /// Agents that may still be started there.
+    pub free: usize,
+}
+
+/// What a claimed job was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The scope whose half-open breaker it is let through.
+    pub trial: Option<Scope>,
+    /// Where its agent runs; none: on the claimer's own node.
+    pub node: Option<NodeName>,
 }
 
 /// A task that others may have to make room for.
@@ -53,8 +77,8 @@ pub struct Slots {
     pub no_room: bool,
     /// The queue is paused.
     pub paused: bool,
-    /// The claimer's node is blacklisted, or cools down.
-    pub node_off: bool,
+    /// Where agents can be started, the best place first.
+    pub places: Vec<Place>,
     /// Scopes whose circuit breaker is open.
     pub shut: BTreeSet<Scope>,
     /// Scopes whose breaker lets one job through, as a trial.
@@ -80,8 +104,12 @@ pub enum Held {
     NoRoom,
     /// The queue is paused.
     Paused,
-    /// The node of whoever asks is blacklisted, or cools down.
+    /// Each node that could take it is blacklisted, or cools down.
     NodeOff,
+    /// No node of whoever asks is all of this.
+    NoSuchNode(BTreeSet<String>),
+    /// The nodes that could take it run as many agents as they may.
+    NodesFull,
     /// Too many failures in a row: its scope's circuit breaker is open.
     BreakerOpen,
     /// What may be spent is spent, or reserved for agents that run.
@@ -113,7 +141,7 @@ impl Slots {
         if kind.is_reserved() {
             self.reserved == 0
         } else {
-            self.no_room || self.paused || self.node_off || self.agent == 0
+            self.no_room || self.paused || self.agent == 0 || !self.places.iter().any(Place::is_open)
         }
     }
 
@@ -122,16 +150,38 @@ impl Slots {
         !self.shut.is_empty() || !self.half_open.is_empty()
     }
 
-    /// Takes what a claimed job occupies, so that the next candidate is judged by what remains. Answers the scope whose
-    /// half-open breaker it is let through.
-    pub fn take(&mut self, claimed: &Candidate) -> Option<Scope> {
+    /// The first place that can take an agent which needs this.
+    ///
+    /// # Errors
+    /// Why none can.
+    fn place(&self, labels: &BTreeSet<String>) -> Result<usize, Held> {
+        let fits = |place: &&Place| labels.is_subset(&place.labels);
+        if !self.places.iter().any(|place| fits(&place)) {
+            return Err(Held::NoSuchNode(labels.clone()));
+        }
+        if self.places.iter().filter(fits).all(|place| place.off) {
+            return Err(Held::NodeOff);
+        }
+        let open = |place: &Place| fits(&place) && place.is_open();
+        self.places.iter().position(open).ok_or(Held::NodesFull)
+    }
+
+    /// Takes what a claimed job occupies, so that the next candidate is judged by what remains.
+    pub fn take(&mut self, claimed: &Candidate) -> Given {
         if claimed.kind.is_reserved() {
             self.reserved = self.reserved.saturating_sub(1);
-            return None;
+            return Given::default();
         }
         let trial = self.half_open.take(&claimed.scope);
         self.shut.extend(trial.clone());
         self.agent = self.agent.saturating_sub(1);
+        let place = self.place(&claimed.labels).ok();
+        let place = place.and_then(|at| self.places.get_mut(at));
+        let node = place.and_then(|place| {
+            place.free = place.free.saturating_sub(1);
+            place.node.clone()
+        });
+        let given = Given { trial, node };
         if let Some(left) = self.project.get_mut(&claimed.project) {
             *left = left.saturating_sub(1);
         }
@@ -139,7 +189,7 @@ impl Slots {
             *left = left.saturating_sub(self.reserve);
         }
         if claimed.modifies.is_empty() {
-            return trial;
+            return given;
         }
         match self.busy.iter_mut().find(|b| b.task == claimed.task) {
             Some(known) => known.running = true,
@@ -151,7 +201,13 @@ impl Slots {
                 in_flight: false,
             }),
         }
-        trial
+        given
+    }
+}
+
+impl Place {
+    fn is_open(&self) -> bool {
+        !self.off && self.free > 0
     }
 }
 
@@ -178,8 +234,9 @@ pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
     if slots.paused {
         return Eligibility::Held(Held::Paused);
     }
-    if slots.node_off {
-        return Eligibility::Held(Held::NodeOff);
+    let place = slots.place(&candidate.labels);
+    if let Err(why @ (Held::NodeOff | Held::NoSuchNode(_))) = place {
+        return Eligibility::Held(why);
     }
     if slots.shut.contains(&candidate.scope) {
         return Eligibility::Held(Held::BreakerOpen);
@@ -196,6 +253,9 @@ pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
     }
     if slots.agent == 0 {
         return Eligibility::Held(Held::NoAgentSlot);
+    }
+    if let Err(why) = place {
+        return Eligibility::Held(why);
     }
     if slots.project.get(&candidate.project) == Some(&0) {
         return Eligibility::Held(Held::ProjectLimit);
@@ -230,11 +290,22 @@ mod tests {
             waits_for: Vec::new(),
             modifies: vec!["src/a".to_owned()],
             spent_up: false,
+            labels: BTreeSet::new(),
+        }
+    }
+
+    fn place(node: Option<&str>, labels: &[&str], free: usize) -> Place {
+        Place {
+            node: node.map(NodeName::trusted),
+            labels: labels.iter().map(|l| (*l).to_owned()).collect(),
+            off: false,
+            free,
         }
     }
 
     fn slots() -> Slots {
         Slots {
+            places: vec![place(None, &[], 100)],
             agent: 1,
             reserved: 1,
             ..Slots::default()
@@ -320,6 +391,74 @@ mod tests {
         for (slots, expected) in table {
             assert_eq!(held(&job, &slots), expected, "{slots:?}");
         }
+    }
+
+    #[test]
+    fn an_agent_goes_to_the_first_node_that_is_on_has_room_and_is_what_it_needs() {
+        let off = |place| Place { off: true, ..place };
+        let own = place(None, &["x86"], 1);
+        let big = place(Some("big"), &["x86", "gpu"], 1);
+        let far = place(Some("far"), &["gpu"], 2);
+        let all = || vec![own.clone(), big.clone(), far.clone()];
+        let full = |place| Place { free: 0, ..place };
+        let none = |labels: &[&str]| Held::NoSuchNode(labels.iter().map(|l| (*l).to_owned()).collect());
+        let table: [(Vec<Place>, &[&str], Result<Option<&str>, Held>); 9] = [
+            (all(), &[], Ok(None)),
+            (all(), &["gpu"], Ok(Some("big"))),
+            (vec![off(own.clone()), big.clone()], &[], Ok(Some("big"))),
+            (
+                vec![full(own.clone()), off(big.clone()), far.clone()],
+                &[],
+                Ok(Some("far")),
+            ),
+            (vec![own.clone(), off(big.clone())], &["gpu"], Err(Held::NodeOff)),
+            (
+                vec![own.clone(), full(big.clone())],
+                &["gpu"],
+                Err(Held::NodesFull),
+            ),
+            (
+                vec![full(big.clone()), off(far.clone())],
+                &["gpu"],
+                Err(Held::NodesFull),
+            ),
+            (all(), &["arm"], Err(none(&["arm"]))),
+            (all(), &["gpu", "arm"], Err(none(&["arm", "gpu"]))),
+        ];
+        for (places, labels, expected) in table {
+            let job = Candidate {
+                labels: labels.iter().map(|l| (*l).to_owned()).collect(),
+                ..candidate(5, JobKind::Agent)
+            };
+            let mut slots = Slots { places, ..slots() };
+            let shown = format!("{slots:?}");
+            assert_eq!(held(&job, &slots), expected.clone().err(), "{shown}");
+            if let Ok(node) = expected {
+                assert_eq!(
+                    slots.take(&job).node.as_ref().map(NodeName::as_str),
+                    node,
+                    "{shown}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_runs_on_a_node_takes_its_slot_there_and_one_of_all() {
+        let mut slots = Slots {
+            agent: 3,
+            places: vec![place(None, &[], 1), place(Some("far"), &[], 5)],
+            ..slots()
+        };
+        let job = |task| Candidate {
+            modifies: Vec::new(),
+            ..candidate(task, JobKind::Agent)
+        };
+        let nodes: Vec<_> = (1..=3).map(|n| slots.take(&job(n)).node).collect();
+        let far = Some(NodeName::trusted("far"));
+        assert_eq!(nodes, [None, far.clone(), far]);
+        assert_eq!(held(&job(4), &slots), Some(Held::NoAgentSlot));
+        assert_eq!(slots.take(&candidate(9, JobKind::GateCheck)), Given::default());
     }
 
     #[test]

@@ -148,6 +148,8 @@ pub struct Job {
     pub created_at: Timestamp,
     /// Time limits of its attempts, in percent of the settings.
     pub timeout_percent: i32,
+    /// Node on which the agent of the current claim runs; none: the machine of its service.
+    pub agent_node: Option<NodeName>,
 }
 
 /// Proof that a job was claimed: what every later write about that claim is guarded by.

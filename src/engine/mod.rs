@@ -18,6 +18,7 @@ pub mod intake;
 pub mod lease;
 pub mod look;
 pub mod mergeable;
+pub mod nodes;
 pub mod operate;
 mod present;
 pub mod project;

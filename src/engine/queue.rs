@@ -6,11 +6,13 @@ use crate::domain::budget::Budget;
 use crate::domain::claim::Held;
 use crate::domain::id::{JobId, TaskId};
 use crate::domain::job::Job;
+use crate::domain::pipeline::Role;
 use crate::domain::time::Timestamp;
-use crate::store::jobs::{self, ClaimRequest};
+use crate::store::jobs::{self, ClaimRequest, Nodes, Offer};
 use crate::store::{Conn, StoreError, flags, tasks};
 
 use super::{Engine, EngineError, budget, host};
+use crate::settings::SshNode;
 
 /// The flag that pauses agent jobs.
 pub const PAUSED: &str = "queue.paused";
@@ -97,8 +99,31 @@ pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
         no_room: host::was_full(engine),
         half_open: settings.retry.half_open,
         budgets: budget::budgets(engine),
+        nodes: nodes(engine),
         reserved_ceiling: RESERVED_CEILING,
         limit: BATCH,
+    }
+}
+
+/// Where agents can run, and what the projects want of a node.
+fn nodes(engine: &Engine) -> Nodes {
+    let settings = engine.settings();
+    let offer = |node: &SshNode| Offer {
+        node: node.name.clone(),
+        slots: node.slots,
+        labels: node.labels.clone(),
+    };
+    let wanted = engine.projects().flat_map(|project| {
+        Role::ALL.into_iter().filter_map(|role| {
+            let labels = &project.config.agent(role).labels;
+            (!labels.is_empty()).then(|| ((project.id, role), labels.clone()))
+        })
+    });
+    Nodes {
+        own_slots: Some(settings.nodes.own_slots).filter(|slots| *slots < settings.max_concurrency),
+        own_labels: settings.nodes.own_labels.clone(),
+        ssh: settings.nodes.ssh.iter().map(offer).collect(),
+        wanted: wanted.collect(),
     }
 }
 
@@ -124,10 +149,17 @@ pub(super) fn held(tx: &mut Conn, request: &ClaimRequest) -> Result<BTreeMap<Job
                     .to_owned()
             }
             Held::Paused => "the queue is paused".to_owned(),
-            Held::NodeOff => format!(
+            Held::NodeOff if request.nodes.ssh.is_empty() => format!(
                 "node {} is given nothing for a while: `orch node list` says why, `orch node clear {0}` ends it",
                 request.node
             ),
+            Held::NodeOff => "each node that could take it is given nothing for a while: `orch node list` says why, `orch node clear` ends it".to_owned(),
+            Held::NoSuchNode(labels) if labels.is_empty() => "no node may run an agent (node_slots, slots of [nodes.…])".to_owned(),
+            Held::NoSuchNode(labels) => {
+                let labels: Vec<_> = labels.into_iter().collect();
+                format!("no node has the labels that its agent needs: {}", labels.join(", "))
+            }
+            Held::NodesFull => "the nodes that could take it run as many agents as they may: `orch node list`".to_owned(),
             Held::BreakerOpen => {
                 "too many failures in a row: `orch breaker list` shows until when, `orch breaker reset` ends it".to_owned()
             }

@@ -6,6 +6,7 @@ mod deciding;
 pub mod operate;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::agents::quota;
@@ -50,6 +51,9 @@ pub(super) struct Failure {
     node: NodeName,
     /// Agents that the node runs when nothing was taken from it.
     slots: u32,
+    /// Nodes of this service that could take the job.
+    takers: Vec<NodeName>,
+    own_node: NodeName,
     heard_since: Timestamp,
     timeout: Duration,
     timeout_cap: Duration,
@@ -97,6 +101,7 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
         exit.code == Some(127) && matches!(exit.cause, Some(StopCause::NotStarted { .. }))
     };
     let agent = &settings.agent;
+    let (node, slots) = worked_on(engine, a);
     Ok(Failure {
         // Further up an agent may speak of any time.
         resets_at: match found.at_end {
@@ -108,8 +113,10 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
         absent: a.run.exit.as_ref().is_some_and(absent),
         found,
         text,
-        node: a.run.node.clone(),
-        slots: u32::try_from(settings.max_concurrency).unwrap_or(u32::MAX),
+        node,
+        slots: u32::try_from(slots).unwrap_or(u32::MAX),
+        takers: takers(engine, a),
+        own_node: settings.node.clone(),
         heard_since: now - settings.instance.ttl,
         timeout: time_limit(engine, a)?,
         timeout_cap: agent.timeout_cap,
@@ -118,6 +125,32 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
         terms: settings.repair.terms,
         limits: settings.retry,
     })
+}
+
+/// Where the agent ran, and how many may run there.
+fn worked_on(engine: &Engine, a: &Attempt) -> (NodeName, usize) {
+    let settings = engine.settings();
+    match &a.job.agent_node {
+        Some(node) => {
+            let slots = settings.nodes.find(node).map_or(1, |known| known.slots);
+            (node.clone(), slots)
+        }
+        None => {
+            let slots = settings.nodes.own_slots.min(settings.max_concurrency);
+            (a.run.node.clone(), slots)
+        }
+    }
+}
+
+/// The nodes of this service that may run an agent of this project and role.
+fn takers(engine: &Engine, a: &Attempt) -> Vec<NodeName> {
+    let settings = engine.settings();
+    let wanted = a.job.role.map(|role| &a.project.config.agent(role).labels);
+    let is = |labels: &BTreeSet<String>| wanted.is_none_or(|wanted| wanted.is_subset(labels));
+    let nodes = &settings.nodes;
+    let own = (nodes.own_slots > 0 && is(&nodes.own_labels)).then(|| settings.node.clone());
+    let ssh = nodes.ssh.iter().filter(|node| node.slots > 0 && is(&node.labels));
+    own.into_iter().chain(ssh.map(|node| node.name.clone())).collect()
 }
 
 /// Answers it: writes the incident, the node, the breaker and the audit, and says how the job ends.
@@ -220,7 +253,7 @@ fn situation(
     let cuts = u32::try_from(cuts).unwrap_or(u32::MAX);
     Ok(Situation {
         slots: f.slots.saturating_sub(cuts).max(1),
-        others: nodes::others(tx, &f.node, f.heard_since, now)?,
+        others: nodes::others(tx, (&f.node, &f.own_node), &f.takers, f.heard_since, now)?,
         timeout_percent: u32::try_from(a.job.timeout_percent).unwrap_or(100),
         timeout: f.timeout,
         timeout_cap: f.timeout_cap,

@@ -12,7 +12,7 @@ use super::sections::{
     PostDeploy, Queue, Reaper, Reconcile, Server, ShutdownMode, Staging, Supervisor, Telegram,
 };
 use super::values::Values;
-use super::{Described, Settings, absolute, budget, failures, upkeep};
+use super::{Described, Settings, absolute, budget, failures, nodes, upkeep};
 use crate::domain::id::{NodeName, StageName};
 use crate::domain::pipeline::Role;
 
@@ -58,6 +58,7 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
         projects_dir,
         database,
         node: node?,
+        nodes: nodes::own(v),
         max_concurrency: v.whole("max_concurrency"),
         queue: queue(v),
         instance,
@@ -111,7 +112,7 @@ fn show(path: &Path) -> String {
 
 fn describe(v: &Values, derived: &Derived) -> Vec<Described> {
     let describe = |key: &super::Key| Described {
-        key: key.name,
+        key: key.name.into(),
         value: derived
             .get(key.name)
             .cloned()

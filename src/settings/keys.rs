@@ -69,6 +69,8 @@ pub const KEYS: &[Key] = &[
     key("projects_dir", Kind::Path),
     key("db_path", Kind::Path),
     key("node", Kind::Text),
+    key("node_slots", COUNT_OR_NONE),
+    key("node_labels", Kind::List),
     key("max_concurrency", COUNT),
     key("max_developer_retries", COUNT_OR_NONE),
     key("gate_alert_s", Kind::Seconds(1)),

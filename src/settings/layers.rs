@@ -75,7 +75,9 @@ impl Layer {
         if !document.syntax.is_empty() {
             return layer;
         }
-        for leaf in document.leaves() {
+        // Nodes have names of their own, and are read as sections.
+        let is_node = |key: &str| key == "nodes" || key.starts_with("nodes.");
+        for leaf in document.leaves().into_iter().filter(|l| !is_node(&l.key)) {
             let origin = origin(leaf.line);
             match named(&leaf.key, |k| k.name.to_owned(), "_file") {
                 Some(name) => layer.put(name, origin, kind_of(leaf.value), found),

@@ -9,6 +9,7 @@ mod document;
 mod failures;
 mod keys;
 mod layers;
+mod nodes;
 mod problem;
 pub mod project;
 mod secret;
@@ -17,11 +18,13 @@ pub mod token;
 mod upkeep;
 mod values;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 pub use budget::Budget;
 pub use failures::Repair;
 pub use keys::{DEFAULT_TOML, KEYS, Key, Kind};
+pub use nodes::{Nodes, SshNode};
 pub use problem::{Problem, SettingsError, Warning};
 pub use project::Project;
 pub use secret::Secret;
@@ -64,6 +67,8 @@ pub struct Settings {
     pub database: Database,
     /// `node`: name of this machine.
     pub node: NodeName,
+    /// `node_slots`, `node_labels`, `nodes.*`
+    pub nodes: Nodes,
     /// `max_concurrency`: agents at the same time.
     pub max_concurrency: usize,
     /// `queue.*`
@@ -122,8 +127,8 @@ pub struct Settings {
 /// A key as `orch config show` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Described {
-    /// The key.
-    pub key: &'static str,
+    /// The key; of a node its section.
+    pub key: Cow<'static, str>,
     /// Its effective value; a secret is `***`.
     pub value: String,
     /// Where it was given: `default`, `file /etc/orch.toml:3`, `env ORCH_MAX_CONCURRENCY`,
@@ -140,11 +145,22 @@ impl Settings {
     /// Everything that is wrong with them, one problem per line.
     pub fn load(options: LoadOptions) -> Result<(Self, Vec<Warning>), SettingsError> {
         let mut found = Findings::default();
-        let file = file_layer(&options, &mut found);
+        let (file, ssh) = file_layer(&options, &mut found);
         let env = Layer::from_env(&options.env, &mut found);
         let merged = layers::merge(vec![file, env]).map_err(|p| SettingsError { problems: vec![p] })?;
         let values = Values::judge(&merged, &options.cwd, found);
-        let settings = build::settings(&values, &options.cwd);
+        let settings = build::settings(&values, &options.cwd).map(|mut settings| {
+            for node in ssh.iter().filter(|node| node.name == settings.node) {
+                let why = format!(
+                    "{}: nodes.{} is called like the service's own node: give it another name",
+                    node.source, node.name
+                );
+                values.problem(Problem::Combination(why));
+            }
+            settings.described.extend(ssh.iter().map(SshNode::described));
+            settings.nodes.ssh = ssh;
+            settings
+        });
         let found = values.into_findings();
         match settings {
             Some(settings) if found.problems.is_empty() => Ok((settings, found.warnings)),
@@ -185,7 +201,7 @@ impl Settings {
     }
 }
 
-fn file_layer(options: &LoadOptions, found: &mut Findings) -> Layer {
+fn file_layer(options: &LoadOptions, found: &mut Findings) -> (Layer, Vec<SshNode>) {
     let by_env = || {
         let named = options.env.iter().rev().find(|(name, _)| name == "ORCH_CONFIG");
         named.map(|(_, path)| path).filter(|path| !path.is_empty())
@@ -193,18 +209,21 @@ fn file_layer(options: &LoadOptions, found: &mut Findings) -> Layer {
     let (origin, path) = match (&options.config_file, by_env()) {
         (Some(path), _) => ("--config", path.clone()),
         (None, Some(path)) => ("env ORCH_CONFIG", PathBuf::from(path)),
-        (None, None) => return Layer::default(),
+        (None, None) => return Default::default(),
     };
     let path = absolute(&options.cwd, &path);
     match std::fs::read_to_string(&path) {
-        Ok(text) => Layer::from_file(&path, &text, found),
+        Ok(text) => {
+            let layer = Layer::from_file(&path, &text, found);
+            (layer, nodes::ssh(&path, &text, &options.cwd, found))
+        }
         Err(why) => {
             found.problems.push(Problem::Unreadable {
                 origin: origin.to_owned(),
                 path,
                 why: why.to_string(),
             });
-            Layer::default()
+            Default::default()
         }
     }
 }

@@ -201,23 +201,28 @@ pub fn cuts(conn: &mut Conn, now: Timestamp) -> Result<Vec<NodeCut>, StoreError>
         .collect())
 }
 
-/// Whether another node than this one is there, heard since then, and given work.
+/// Whether another node than this one is there and given work: one of those that this service can use itself
+/// (`takers`), or one of another service that was heard since then.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn others(
     conn: &mut Conn,
-    node: &NodeName,
+    (node, own): (&NodeName, &NodeName),
+    takers: &[NodeName],
     heard_since: Timestamp,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let there: Vec<String> = on!(&mut *conn, c => instances::table
+    let mut there: Vec<String> = on!(&mut *conn, c => instances::table
         .filter(instances::stopped_at.is_null())
         .filter(instances::heartbeat_at.ge(heard_since.0))
         .filter(instances::node.ne(node.as_str()))
+        .filter(instances::node.ne(own.as_str()))
         .select(instances::node)
         .distinct()
         .load(c))?;
+    let takers = takers.iter().filter(|taker| *taker != node);
+    there.extend(takers.map(NodeName::to_string));
     if there.is_empty() {
         return Ok(false);
     }
@@ -225,4 +230,18 @@ pub fn others(
     Ok(there
         .iter()
         .any(|name| off.iter().all(|o| o.node.as_str() != name)))
+}
+
+/// Nodes of other services that were heard since then.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn heard(conn: &mut Conn, since: Timestamp) -> Result<Vec<NodeName>, StoreError> {
+    let found: Vec<String> = on!(conn, c => instances::table
+        .filter(instances::stopped_at.is_null())
+        .filter(instances::heartbeat_at.ge(since.0))
+        .select(instances::node)
+        .distinct()
+        .load(c))?;
+    Ok(found.into_iter().map(NodeName::trusted).collect())
 }

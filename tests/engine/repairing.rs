@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use orch::domain::job::JobStatus;
 use orch::domain::task::TaskStatus;
-use orch::engine::EngineError;
 use orch::engine::repair::{Reload, audit, operate, reload};
+use orch::engine::{EngineError, nodes};
 
 use super::house::{House, Plan, SHORT, shell};
 
@@ -85,7 +85,7 @@ async fn the_last_node_cools_down_and_the_job_waits_without_an_attempt() {
         (job.status, job.attempts, job.transient_attempts),
         (JobStatus::Queued, 0, 1)
     );
-    let nodes = operate::nodes(&house.engine).await.unwrap();
+    let nodes = nodes::list(&house.engine).await.unwrap();
     assert_eq!(nodes[0].stands, "cooled");
     assert_eq!(
         nodes[0].reason.as_deref(),
@@ -111,8 +111,8 @@ async fn a_node_that_cools_down_is_lifted_by_hand_and_a_restart_in_between_keeps
     house.drive(first).await;
     house.restart().await;
     assert!(house.claim().await.is_empty());
-    operate::clear(&house.engine, "local").await.unwrap();
-    let again = operate::clear(&house.engine, "local").await;
+    nodes::clear(&house.engine, "local").await.unwrap();
+    let again = nodes::clear(&house.engine, "local").await;
     assert!(matches!(again, Err(EngineError::NotFound { .. })), "{again:?}");
     house.run_all().await;
     assert_eq!(house.stands(task).await, "done done");
@@ -124,7 +124,7 @@ async fn memory_costs_a_slot_for_a_while() {
     house.add("Say hello").await;
     let first = house.claim_one().await;
     house.drive(first).await;
-    let nodes = operate::nodes(&house.engine).await.unwrap();
+    let nodes = nodes::list(&house.engine).await.unwrap();
     assert_eq!((nodes[0].stands.as_str(), nodes[0].slots_fewer), ("usable", 1));
     for n in 0..9 {
         house.add(&format!("More {n}")).await;
@@ -188,7 +188,7 @@ async fn a_program_that_only_this_node_could_have_fails_at_once_and_holds_up_nob
         reason.contains("install it, or correct [agent] command"),
         "{reason}"
     );
-    assert_eq!(operate::nodes(&house.engine).await.unwrap()[0].stands, "usable");
+    assert_eq!(nodes::list(&house.engine).await.unwrap()[0].stands, "usable");
 }
 
 #[tokio::test]
@@ -555,7 +555,7 @@ async fn switched_off_every_failure_is_tried_again_as_it_is() {
     house.run_all().await;
     assert_eq!(house.ran().len(), 2);
     assert_eq!(strategies(&house).await, []);
-    assert_eq!(operate::nodes(&house.engine).await.unwrap()[0].slots_fewer, 0);
+    assert_eq!(nodes::list(&house.engine).await.unwrap()[0].slots_fewer, 0);
 }
 
 #[tokio::test]

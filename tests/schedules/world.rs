@@ -14,7 +14,7 @@ use orch::domain::run::{ProcessIdentity, Run, RunStep};
 use orch::domain::task::{Task, TaskStatus};
 use orch::domain::time::Timestamp;
 use orch::store::instances::Instance;
-use orch::store::jobs::{Budgets, ClaimRequest, NewJob};
+use orch::store::jobs::{Budgets, ClaimRequest, NewJob, Nodes};
 use orch::store::leases::{Lease, LeaseRequest};
 use orch::store::runs::{NewRun, RunPatch};
 use orch::store::tasks::{NewTask, TaskChange};
@@ -291,6 +291,7 @@ impl World {
             no_room: false,
             half_open: Duration::from_secs(1800),
             budgets: Budgets::default(),
+            nodes: Nodes::default(),
             reserved_ceiling: self.limits.reserved,
             limit: usize::from(limit),
         })
@@ -336,6 +337,7 @@ impl World {
             notes: new.notes.clone(),
             created_at: self.now,
             timeout_percent: 100,
+            agent_node: None,
         }
     }
 

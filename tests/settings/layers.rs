@@ -374,3 +374,53 @@ fn relative_paths_begin_in_the_folder_of_the_start() {
         format!("sqlite:{}/db/x.db", start.path().display())
     );
 }
+
+#[test]
+fn nodes_are_sections_of_a_file_and_shown_as_they_count() {
+    let start = Start::new().file(
+        "max_concurrency = 4\nnode_slots = 2\nnode_labels = [\"x86\"]\n[nodes.mill]\nhost = \"me@mill\"\nport = 2222\nslots = 3\n\
+         labels = [\"gpu\"]\nidentity_file = \"mill.key\"\norch = \"/usr/bin/orch\"\n[nodes.bare]\nhost = \"10.0.0.7\"\n",
+    );
+    let nodes = start.settings().nodes;
+    assert_eq!((nodes.own_slots, nodes.own_labels.len()), (2, 1));
+    let names: Vec<_> = nodes
+        .ssh
+        .iter()
+        .map(|n| (n.name.as_str(), n.slots, n.root.as_str()))
+        .collect();
+    assert_eq!(names, [("bare", 1, ".orch-node"), ("mill", 3, ".orch-node")]);
+    assert_eq!(
+        nodes.ssh[1].identity_file.as_deref(),
+        Some(start.path().join("mill.key").as_path())
+    );
+    assert_eq!(
+        start.shown("nodes.mill"),
+        "host = \"me@mill\", port = 2222, identity_file = \"/x/mill.key\", slots = 3, labels = {\"gpu\"}, \
+         root = \".orch-node\", orch = \"/usr/bin/orch\" from file /x/orch.toml:4"
+    );
+}
+
+#[test]
+fn a_node_that_cannot_be_names_key_value_and_line() {
+    let start = Start::new().file(
+        "[nodes.mill]\nhost = \"-oProxyCommand=sh\"\nslts = 2\nport = 70000\nroot = \"~/x\"\norch = \"orch\"\nlabels = [\"a b\"]\n\
+         [nodes.\"a b\"]\nhost = \"a\"\n[nodes.empty]\n[nodes.local]\nhost = \"two words\"\n",
+    );
+    let error = start.error();
+    for expected in [
+        "file /x/orch.toml:2: nodes.mill.host = \"-oProxyCommand=sh\": give a host or user@host",
+        "file /x/orch.toml:3: unknown key \"nodes.mill.slts\"; did you mean \"slots\"?",
+        "file /x/orch.toml:4: nodes.mill.port = 70000: give a port",
+        "file /x/orch.toml:5: nodes.mill.root = \"~/x\": give a folder",
+        "file /x/orch.toml:6: nodes.mill.orch = \"orch\": give the absolute path",
+        "file /x/orch.toml:7: labels: \"a b\" is no label",
+        "file /x/orch.toml:8: nodes.a b: use 1 to 64 letters",
+        "file /x/orch.toml:10: nodes.empty.host is missing",
+        "file /x/orch.toml:12: nodes.local.host = \"two words\"",
+        "file /x/orch.toml:11: nodes.local is called like the service's own node",
+    ] {
+        assert!(error.contains(expected), "{expected}\n---\n{error}");
+    }
+    let other = Start::new().file("nodes = 5\n");
+    assert!(other.error().contains("nodes = 5"), "{}", other.error());
+}

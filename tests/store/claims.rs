@@ -1,18 +1,40 @@
 //! Claiming: in order, within limits, past what is held or broken, and never twice.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use orch::domain::claim::Held;
-use orch::domain::id::JobId;
+use orch::domain::id::{JobId, NodeName};
 use orch::domain::job::{Job, JobEnd, JobKind};
 use orch::domain::task::Task;
-use orch::store::jobs::{self, ClaimRequest};
+use orch::store::jobs::{self, ClaimRequest, Nodes, Offer};
+use orch::store::nodes::{self, NodeOff, Off};
 use orch::store::tasks;
 
 use super::support::*;
 
 fn ids(claimed: &[Job]) -> Vec<JobId> {
     claimed.iter().map(|j| j.id).collect()
+}
+
+fn agent_nodes(claimed: &[Job]) -> Vec<Option<&str>> {
+    claimed
+        .iter()
+        .map(|j| j.agent_node.as_ref().map(NodeName::as_str))
+        .collect()
+}
+
+/// One slot on the claimer's own node, two on another that has a label.
+fn nodes_with_far() -> Nodes {
+    Nodes {
+        own_slots: Some(1),
+        ssh: vec![Offer {
+            node: NodeName::trusted("far"),
+            slots: 2,
+            labels: BTreeSet::from(["gpu".to_owned()]),
+        }],
+        ..Nodes::default()
+    }
 }
 
 fn modifying(bed: &Bed, name: &str, path: &str) -> Task {
@@ -73,6 +95,64 @@ on_both! {
         assert_eq!(bed.claim(ClaimRequest { max_concurrency: 2, ..one_in_shop.clone() }), []);
         let claimed = bed.claim(ClaimRequest { default_project_concurrency: Some(2), ..one_in_shop });
         assert_eq!(claimed.iter().map(|j| j.project_id).collect::<Vec<_>>(), [other]);
+    }
+
+    fn agents_go_to_the_first_node_with_room_and_what_runs_there_is_counted_whoever_claimed_it(bed) {
+        for n in 0..6 {
+            bed.job(&bed.task(&format!("T-{n}")));
+        }
+        let two = ClaimRequest { nodes: nodes_with_far(), ..request() };
+        let claimed = bed.claim(two.clone());
+        assert_eq!(agent_nodes(&claimed), [None, Some("far"), Some("far")]);
+        assert!(claimed.iter().all(|j| j.node.as_ref().unwrap().as_str() == "local"), "one service drives them all");
+        let asked = two.clone();
+        let held = bed.write(move |c| jobs::held(c, &asked, 50));
+        assert_eq!(held.len(), 3);
+        assert!(held.iter().all(|(_, why)| *why == Held::NodesFull), "{held:?}");
+        let other = ClaimRequest { node: NodeName::trusted("other"), ..two.clone() };
+        assert_eq!(agent_nodes(&bed.claim(other)), [None], "the far slots are taken for everybody");
+        let again = JobEnd::Retry { error: "x".into(), available_at: NOW, notes: None, timeout_percent: None };
+        let claim = claim_of(&claimed[1]);
+        let ended = won(bed.write(move |c| jobs::end(c, claim, &again, NOW)));
+        assert_eq!((ended.node, ended.agent_node), (None, None));
+        assert_eq!(agent_nodes(&bed.claim(two)), [Some("far")]);
+    }
+
+    fn a_node_that_is_off_or_has_a_slot_fewer_is_passed_over_and_wakes_the_queue_when_it_is_back(bed) {
+        for n in 0..6 {
+            bed.job(&bed.task(&format!("T-{n}")));
+        }
+        let two = ClaimRequest { nodes: nodes_with_far(), ..request() };
+        let until = NOW + Duration::from_secs(60);
+        let off = NodeOff { node: NodeName::trusted("local"), how: Off::Blacklisted, until, reason: "x".into(), since: NOW };
+        let cut = nodes::NodeCut { node: NodeName::trusted("far"), until: until + Duration::from_secs(9), reason: "x".into() };
+        bed.write(move |c| {
+            nodes::turn_off(c, &off)?;
+            nodes::cut(c, &cut, NOW)
+        });
+        assert_eq!(agent_nodes(&bed.claim(two.clone())), [Some("far")]);
+        let asked = two.clone();
+        assert_eq!(bed.write(move |c| jobs::opens_at(c, &asked)), Some(until));
+        let later = ClaimRequest { now: until + Duration::from_secs(1), ..two.clone() };
+        assert_eq!(agent_nodes(&bed.claim(later)), [None]);
+        let last = ClaimRequest { now: until + Duration::from_secs(10), ..two };
+        assert_eq!(agent_nodes(&bed.claim(last)), [Some("far")]);
+    }
+
+    fn an_agent_that_needs_a_label_waits_for_a_node_that_has_it(bed) {
+        let task = bed.task("T-1");
+        let job = bed.job(&task);
+        let wanted = |label: &str| Nodes {
+            wanted: [((task.project_id, job.role.unwrap()), BTreeSet::from([label.to_owned()]))].into(),
+            ..nodes_with_far()
+        };
+        let arm = ClaimRequest { nodes: wanted("arm"), ..request() };
+        let asked = arm.clone();
+        let held = bed.write(move |c| jobs::held(c, &asked, 50));
+        assert_eq!(held, [(job.id, Held::NoSuchNode(BTreeSet::from(["arm".to_owned()])))]);
+        assert_eq!(bed.claim(arm), []);
+        let gpu = ClaimRequest { nodes: wanted("gpu"), ..request() };
+        assert_eq!(agent_nodes(&bed.claim(gpu)), [Some("far")]);
     }
 
     fn a_paused_queue_gives_reserved_jobs_only(bed) {

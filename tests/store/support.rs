@@ -10,7 +10,7 @@ use orch::domain::job::{Claim, Job, JobKind};
 use orch::domain::pipeline::Role;
 use orch::domain::task::{Task, TaskStatus, TrackerKind};
 use orch::domain::time::Timestamp;
-use orch::store::jobs::{self, Budgets, ClaimRequest, Enqueued, NewJob};
+use orch::store::jobs::{self, Budgets, ClaimRequest, Enqueued, NewJob, Nodes};
 use orch::store::runs::{self, NewRun};
 use orch::store::tasks::{self, Inserted, NewTask};
 use orch::store::{Conn, Guarded, Store, StoreError, projects};
@@ -231,6 +231,7 @@ pub fn request() -> ClaimRequest {
         no_room: false,
         half_open: Duration::from_secs(1800),
         budgets: Budgets::default(),
+        nodes: Nodes::default(),
         reserved_ceiling: 100,
         limit: 100,
     }

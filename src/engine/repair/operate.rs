@@ -1,19 +1,18 @@
-//! What people ask of repair: which rule matches, what helped, which breakers are open, which nodes are given nothing.
+//! What people ask of repair: which rule matches, what helped, which breakers are open.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{reload, rules_now};
 use crate::domain::classify::classify;
-use crate::domain::id::{BatchId, NodeName, ProjectName};
+use crate::domain::id::{BatchId, ProjectName};
 use crate::domain::pipeline::Role;
 use crate::domain::repair::{ErrorText, Rules};
 use crate::domain::retry::{Breaker, Gate, Scope};
 use crate::domain::time::Timestamp;
-use crate::engine::views::{BreakerView, IncidentView, MatchView, NodeView, RulesView, StrategyStats};
+use crate::engine::views::{BreakerView, IncidentView, MatchView, RulesView, StrategyStats};
 use crate::engine::{Engine, EngineError, Hint, blocking};
 use crate::store::retries::{AuditEvent, NewAudit};
-use crate::store::{StoreError, batches, incidents, nodes, readable, retries, tasks};
+use crate::store::{StoreError, batches, incidents, readable, retries, tasks};
 
 /// Which rule of those in force matches a text, and why.
 ///
@@ -226,56 +225,4 @@ pub(in crate::engine) async fn close(
     engine.committed();
     engine.hint(Hint::Audit);
     Ok(())
-}
-
-/// The nodes that are known, and what was taken from them.
-///
-/// # Errors
-/// The database's.
-pub async fn nodes(engine: &Engine) -> Result<Vec<NodeView>, EngineError> {
-    let now = engine.now();
-    let own = engine.settings().node.clone();
-    let (off, cuts) = engine
-        .store()
-        .read(move |tx| Ok::<_, StoreError>((nodes::off(tx, now)?, nodes::cuts(tx, now)?)))
-        .await?;
-    let mut views: BTreeMap<NodeName, NodeView> = BTreeMap::new();
-    views.insert(own.clone(), NodeView::named(&own));
-    for state in off {
-        let view = views
-            .entry(state.node.clone())
-            .or_insert_with(|| NodeView::named(&state.node));
-        view.stands = state.how.as_str().to_owned();
-        view.until = Some(state.until.to_string());
-        view.reason = Some(state.reason);
-    }
-    for cut in cuts {
-        let view = views
-            .entry(cut.node.clone())
-            .or_insert_with(|| NodeView::named(&cut.node));
-        view.slots_fewer += 1;
-        view.reason.get_or_insert(cut.reason);
-        view.until.get_or_insert(cut.until.to_string());
-    }
-    Ok(views.into_values().collect())
-}
-
-/// Gives a node back all that was taken from it.
-///
-/// # Errors
-/// A name that cannot be; `NotFound` when nothing was taken from it; the database's.
-pub async fn clear(engine: &Engine, node: &str) -> Result<(), EngineError> {
-    let node = NodeName::parse(node).map_err(|e| EngineError::Invalid { what: e.to_string() })?;
-    let now = engine.now();
-    let name = node.clone();
-    let cleared = engine.store().write(move |tx| nodes::clear(tx, &node, now));
-    match cleared.await? {
-        true => {
-            engine.committed();
-            Ok(())
-        }
-        false => Err(EngineError::NotFound {
-            what: format!("nothing was taken from node {name}: `orch node list` shows what stands"),
-        }),
-    }
 }

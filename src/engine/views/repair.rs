@@ -102,6 +102,14 @@ pub struct NodeView {
     pub node: String,
     /// `usable`, `blacklisted` or `cooled`.
     pub stands: String,
+    /// `own`: that of this service; `ssh`: reached from it; `other`: of another service, or not configured any more.
+    pub kind: String,
+    /// Agents that may run there at once, when nothing was taken from it; absent where this service does not know.
+    pub slots: Option<u32>,
+    /// Agents that run there now.
+    pub taken: u32,
+    /// What it is.
+    pub labels: Vec<String>,
     /// Slots that it has fewer for a while.
     pub slots_fewer: u32,
     /// Until when (the first to end), RFC 3339.
@@ -116,6 +124,10 @@ impl NodeView {
         Self {
             node: node.to_string(),
             stands: "usable".to_owned(),
+            kind: "other".to_owned(),
+            slots: None,
+            taken: 0,
+            labels: Vec::new(),
             slots_fewer: 0,
             until: None,
             reason: None,

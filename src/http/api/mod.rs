@@ -8,6 +8,7 @@ mod inbox;
 mod jobs;
 mod leases;
 mod log_chunk;
+mod nodes;
 mod outbox;
 mod projects;
 mod prune;
@@ -61,8 +62,9 @@ use super::openapi;
     repair::incidents,
     repair::breakers,
     repair::reset,
-    repair::nodes,
-    repair::clear,
+    nodes::list,
+    nodes::blacklist,
+    nodes::clear,
     leases::list,
     leases::release,
     runs::show,
@@ -89,6 +91,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(reap::routes)
         .configure(repair::routes)
         .configure(leases::routes)
+        .configure(nodes::routes)
         .configure(runs::routes)
         .configure(rescue::routes);
 }

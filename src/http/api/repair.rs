@@ -1,4 +1,4 @@
-//! Failures and how they are answered: rules, incidents, circuit breakers, nodes.
+//! Failures and how they are answered: rules, incidents, circuit breakers.
 
 use std::time::Duration;
 
@@ -9,9 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::pipeline::Role;
 use crate::engine::Engine;
 use crate::engine::repair::operate;
-use crate::engine::views::{
-    BreakerView, IncidentView, MatchView, NodeView, RulesView, StrategyStats, shapes,
-};
+use crate::engine::views::{BreakerView, IncidentView, MatchView, RulesView, StrategyStats, shapes};
 use crate::http::body::Body;
 use crate::http::bounded::Bounded;
 use crate::http::error::Problem;
@@ -29,9 +27,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .service(resource("/repair/stats", "GET").route(web::get().to(stats)))
         .service(resource("/repair/incidents", "GET").route(web::get().to(incidents)))
         .service(resource("/breakers", "GET").route(web::get().to(breakers)))
-        .service(resource("/breakers/reset", "POST").route(web::post().to(reset)))
-        .service(resource("/nodes", "GET").route(web::get().to(nodes)))
-        .service(resource("/nodes/clear", "POST").route(web::post().to(clear)));
+        .service(resource("/breakers/reset", "POST").route(web::post().to(reset)));
 }
 
 /// What the rules are asked about.
@@ -139,33 +135,5 @@ pub(super) struct Reset {
 )]
 pub(super) async fn reset(engine: web::Data<Engine>, asked: Body<Reset>) -> Result<HttpResponse, Problem> {
     operate::reset(&engine, &asked.0.scope).await?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-/// The machines on which agents run, and what repair took from them.
-#[utoipa::path(
-    get, path = "/nodes", tag = "repair", operation_id = "list_nodes",
-    responses((status = OK, description = "The nodes.", body = Vec<NodeView>))
-)]
-pub(super) async fn nodes(engine: web::Data<Engine>) -> Result<impl Responder, Problem> {
-    Ok(web::Json(operate::nodes(&engine).await?))
-}
-
-/// Which node gets everything back.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ClearNode)]
-pub(super) struct Clear {
-    /// Its name.
-    node: String,
-}
-
-/// Gives a node back all that repair took from it.
-#[utoipa::path(
-    post, path = "/nodes/clear", tag = "repair", operation_id = "clear_node", request_body = Clear,
-    responses((status = NO_CONTENT, description = "Given back."), NoSuch)
-)]
-pub(super) async fn clear(engine: web::Data<Engine>, asked: Body<Clear>) -> Result<HttpResponse, Problem> {
-    operate::clear(&engine, &asked.0.node).await?;
     Ok(HttpResponse::NoContent().finish())
 }

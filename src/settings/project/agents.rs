@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::super::Settings;
+use super::super::nodes::labels;
 use super::table::Table;
 use super::{AgentSettings, PromptDelivery};
 use crate::domain::pipeline::Role;
@@ -76,6 +77,7 @@ fn agent(table: &Table<'_>, base: &AgentSettings, settings: &Settings) -> AgentS
         wrapper: table
             .texts("wrapper")
             .map_or_else(|| base.wrapper.clone(), |at| at.value),
+        labels: labels(table, "labels").unwrap_or_else(|| base.labels.clone()),
     };
     table.finish();
     agent

@@ -7,9 +7,9 @@ mod error;
 mod new;
 mod read;
 mod stages;
-mod table;
+pub(super) mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,6 +148,8 @@ pub struct AgentSettings {
     pub env: BTreeMap<String, String>,
     /// Program and arguments put before the command, such as `bwrap …`.
     pub wrapper: Vec<String>,
+    /// What a node has to be for it.
+    pub labels: BTreeSet<String>,
 }
 
 impl Project {

@@ -12,26 +12,26 @@ use super::super::document::{Document, hint, show};
 
 /// A value and its line.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) line: usize,
+pub(in crate::settings) struct At<T> {
+    pub(in crate::settings) value: T,
+    pub(in crate::settings) line: usize,
 }
 
 /// Mistakes found so far: line and problem.
 #[derive(Default)]
-pub(super) struct Notes(RefCell<Vec<(usize, String)>>);
+pub(in crate::settings) struct Notes(RefCell<Vec<(usize, String)>>);
 
 impl Notes {
-    pub(super) fn note(&self, line: usize, problem: impl Into<String>) {
+    pub(in crate::settings) fn note(&self, line: usize, problem: impl Into<String>) {
         self.0.borrow_mut().push((line, problem.into()));
     }
 
-    pub(super) fn are_empty(&self) -> bool {
+    pub(in crate::settings) fn are_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
 
     /// In the order of the lines.
-    pub(super) fn into_sorted(self) -> Vec<(usize, String)> {
+    pub(in crate::settings) fn into_sorted(self) -> Vec<(usize, String)> {
         let mut notes = self.0.into_inner();
         notes.sort_by_key(|(line, _)| *line);
         notes
@@ -39,19 +39,19 @@ impl Notes {
 }
 
 /// A table being read. What was never asked for is unknown.
-pub(super) struct Table<'d> {
+pub(in crate::settings) struct Table<'d> {
     document: &'d Document<'d>,
     notes: &'d Notes,
     entries: &'d DeTable<'d>,
     /// `agents.reviewer`; empty at the top.
     section: String,
     /// Line of its header.
-    pub(super) line: usize,
+    pub(in crate::settings) line: usize,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Table<'d> {
-    pub(super) fn top(document: &'d Document<'d>, notes: &'d Notes) -> Self {
+    pub(in crate::settings) fn top(document: &'d Document<'d>, notes: &'d Notes) -> Self {
         Self {
             document,
             notes,
@@ -74,12 +74,12 @@ impl<'d> Table<'d> {
     }
 
     /// Notes a mistake.
-    pub(super) fn note(&self, line: usize, problem: impl Into<String>) {
+    pub(in crate::settings) fn note(&self, line: usize, problem: impl Into<String>) {
         self.notes.note(line, problem);
     }
 
     /// Line of a key; that of the table where it is not written.
-    pub(super) fn line_of(&self, key: &str) -> usize {
+    pub(in crate::settings) fn line_of(&self, key: &str) -> usize {
         self.entries
             .get_key_value(key)
             .map_or(self.line, |(k, _)| self.document.line(k.span()))
@@ -111,13 +111,13 @@ impl<'d> Table<'d> {
     }
 
     /// A text that is not blank.
-    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+    pub(in crate::settings) fn text(&self, key: &'static str) -> Option<At<String>> {
         let take = |v: &DeValue<'_>| v.as_str().filter(|t| !t.trim().is_empty()).map(str::to_owned);
         self.field(key, "give a text, in quotes and not empty", take)
     }
 
     /// A text that `parse` understands, or what would be right.
-    pub(super) fn parsed<T>(
+    pub(in crate::settings) fn parsed<T>(
         &self,
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -133,7 +133,7 @@ impl<'d> Table<'d> {
     }
 
     /// One of some words.
-    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<At<T>> {
+    pub(in crate::settings) fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<At<T>> {
         self.parsed(key, |text| {
             let all: Vec<_> = words.iter().map(|(w, _)| *w).collect();
             let found = words.iter().find(|(w, _)| *w == text).map(|(_, value)| *value);
@@ -141,12 +141,12 @@ impl<'d> Table<'d> {
         })
     }
 
-    pub(super) fn switch(&self, key: &'static str) -> Option<At<bool>> {
+    pub(in crate::settings) fn switch(&self, key: &'static str) -> Option<At<bool>> {
         self.field(key, "give true or false", DeValue::as_bool)
     }
 
     /// A whole number of at least `min`.
-    pub(super) fn whole(&self, key: &'static str, min: i32) -> Option<At<i32>> {
+    pub(in crate::settings) fn whole(&self, key: &'static str, min: i32) -> Option<At<i32>> {
         let take = |v: &DeValue<'_>| {
             let n = v.as_integer()?;
             i32::from_str_radix(n.as_str(), n.radix())
@@ -157,13 +157,13 @@ impl<'d> Table<'d> {
     }
 
     /// Seconds, at least one.
-    pub(super) fn seconds(&self, key: &'static str) -> Option<At<Duration>> {
+    pub(in crate::settings) fn seconds(&self, key: &'static str) -> Option<At<Duration>> {
         let At { value, line } = self.whole(key, 1)?;
         let value = Duration::from_secs(u64::from(value.unsigned_abs()));
         Some(At { value, line })
     }
 
-    pub(super) fn texts(&self, key: &'static str) -> Option<At<Vec<String>>> {
+    pub(in crate::settings) fn texts(&self, key: &'static str) -> Option<At<Vec<String>>> {
         let take = |v: &DeValue<'_>| {
             let items = v.as_array()?.iter();
             items.map(|i| i.get_ref().as_str().map(str::to_owned)).collect()
@@ -172,7 +172,7 @@ impl<'d> Table<'d> {
     }
 
     /// Names and texts.
-    pub(super) fn text_map(&self, key: &'static str) -> Option<At<BTreeMap<String, String>>> {
+    pub(in crate::settings) fn text_map(&self, key: &'static str) -> Option<At<BTreeMap<String, String>>> {
         let take = |v: &DeValue<'_>| {
             let entries = v.as_table()?.iter();
             entries
@@ -183,14 +183,28 @@ impl<'d> Table<'d> {
     }
 
     /// A section.
-    pub(super) fn table(&self, key: &'static str) -> Option<Table<'d>> {
+    pub(in crate::settings) fn table(&self, key: &'static str) -> Option<Table<'d>> {
         let wanted = format!("write it as a section, [{}]", self.name(key));
         let At { value, line } = self.field(key, &wanted, DeValue::as_table)?;
         Some(self.inner(self.name(key), line, value))
     }
 
+    /// Every entry as a section under a name that its writer chose.
+    pub(in crate::settings) fn sections(&self) -> Vec<(String, Table<'d>)> {
+        let mut found = Vec::new();
+        for (key, value) in self.entries {
+            let (own, line) = (key.get_ref().to_string(), self.document.line(key.span()));
+            let name = self.name(&own);
+            match value.get_ref().as_table() {
+                Some(entries) => found.push((own, self.inner(name, line, entries))),
+                None => self.note(line, format!("{name}: write it as a section, [{name}]")),
+            }
+        }
+        found
+    }
+
     /// Sections of one kind, `[[key]]`.
-    pub(super) fn tables(&self, key: &'static str) -> Option<At<Vec<Table<'d>>>> {
+    pub(in crate::settings) fn tables(&self, key: &'static str) -> Option<At<Vec<Table<'d>>>> {
         let wanted = format!("write each as [[{key}]]");
         let take = |v: &'d DeValue<'d>| {
             let items = v.as_array()?.iter();
@@ -210,23 +224,33 @@ impl<'d> Table<'d> {
     }
 
     /// The items of a list, whatever they are.
-    pub(super) fn items(&self, key: &'static str) -> Option<Vec<&'d Spanned<DeValue<'d>>>> {
+    pub(in crate::settings) fn items(&self, key: &'static str) -> Option<Vec<&'d Spanned<DeValue<'d>>>> {
         let items = self.field(key, "give a list", |v| Some(v.as_array()?.iter().collect()))?;
         Some(items.value)
     }
 
     /// An item of a list that is a table.
-    pub(super) fn item(&self, section: &str, line: usize, entries: &'d DeTable<'d>) -> Table<'d> {
+    pub(in crate::settings) fn item(
+        &self,
+        section: &str,
+        line: usize,
+        entries: &'d DeTable<'d>,
+    ) -> Table<'d> {
         self.inner(section.to_owned(), line, entries)
     }
 
     /// Line of an item of a list.
-    pub(super) fn line_at(&self, item: &Spanned<DeValue<'_>>) -> usize {
+    pub(in crate::settings) fn line_at(&self, item: &Spanned<DeValue<'_>>) -> usize {
         self.document.line(item.span())
     }
 
     /// Notes a key that is required.
-    pub(super) fn require<T>(&self, key: &'static str, wanted: &str, found: Option<T>) -> Option<T> {
+    pub(in crate::settings) fn require<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        found: Option<T>,
+    ) -> Option<T> {
         if found.is_none() && !self.has(key) {
             self.note(self.line, format!("{} is missing: {wanted}", self.name(key)));
         }
@@ -234,12 +258,12 @@ impl<'d> Table<'d> {
     }
 
     /// True when the key is written, rightly or wrongly.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::settings) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Notes every key that nobody asked for.
-    pub(super) fn finish(&self) {
+    pub(in crate::settings) fn finish(&self) {
         let asked = self.asked.borrow();
         for key in self
             .entries

@@ -47,6 +47,7 @@ pub(super) fn admit(conn: &mut Conn, request: &ClaimRequest) -> Result<Admission
     let far = request.max_concurrency.saturating_sub(2 * UNSEEN);
     let only_one_limit =
         request.project_concurrency.is_empty() && request.default_project_concurrency.is_none();
+    let only_one_limit = only_one_limit && request.nodes.limit_nothing();
     if far == 0 || !only_one_limit || request.paused || request.no_room || request.budgets.any() {
         conn.serialize_on(Serial::Claim)?;
         return Ok(Admission::Alone);

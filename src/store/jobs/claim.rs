@@ -8,11 +8,12 @@ use diesel::prelude::*;
 use super::about::{about, batches, days_left, spent_up};
 use super::admission::{Admission, SHARE, admit};
 use super::closed::closed;
+use super::places::{RunningJob, places, running};
 use super::request::ClaimRequest;
 use super::take::take;
 use super::{JobRow, Queued, QueuedReserved, Running};
-use crate::domain::claim::{Busy, Candidate, Eligibility, Held, Slots, eligible};
-use crate::domain::id::{ClaimEpoch, JobId, ProjectId, TaskId};
+use crate::domain::claim::{Busy, Candidate, Eligibility, Given, Held, Slots, eligible};
+use crate::domain::id::{ClaimEpoch, JobId, NodeName, ProjectId, TaskId};
 use crate::domain::job::{Claim, Job, JobKind};
 use crate::domain::retry::Scope;
 use crate::domain::task::TaskStatus;
@@ -52,20 +53,14 @@ pub fn claim_next(conn: &mut Conn, request: &ClaimRequest) -> Result<Listing<Job
     search.claim(conn)
 }
 
-/// A running job as the limits see it.
-struct RunningJob {
-    project: ProjectId,
-    reserved: bool,
-    /// On the claimer's own node.
-    here: bool,
-}
-
 /// A job that fits: priority and id give the order in which jobs are taken.
 struct Found {
     priority: i32,
     id: i64,
     /// The half-open breaker that it is let through.
     trial: Option<Scope>,
+    /// Where its agent runs, when not on the claimer's own node.
+    node: Option<NodeName>,
 }
 
 /// One search for jobs to claim.
@@ -82,31 +77,12 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn begin(conn: &mut Conn, request: &'a ClaimRequest, look: Look) -> Result<Self, StoreError> {
-        let found: Vec<(i64, String, Option<String>)> = on!(&mut *conn, c => jobs::table
-            .filter(Running)
-            .select((jobs::project_id, jobs::kind, jobs::node))
-            .load(c))?;
-        let running: Vec<RunningJob> = found
-            .into_iter()
-            .map(|(project, kind, node)| RunningJob {
-                project: ProjectId(project),
-                here: node.as_deref() == Some(request.node.as_str()),
-                // A kind that cannot be read takes a slot: rather one too few than one too many.
-                reserved: JobKind::parse(&kind).is_some_and(JobKind::is_reserved),
-            })
-            .collect();
+        let running = running(conn)?;
         let reserved = running.iter().filter(|r| r.reserved).count();
         let closed = closed(conn, request, look == Look::AndClaim)?;
-        let here = running.iter().filter(|r| r.here && !r.reserved).count();
-        let mut agent = request.max_concurrency.saturating_sub(running.len() - reserved);
-        if closed.cuts > 0 {
-            // At least one: a node that loses its last slot is turned off instead.
-            let most = request.max_concurrency.saturating_sub(closed.cuts).max(1);
-            agent = agent.min(most.saturating_sub(here));
-        }
         let slots = Slots {
-            agent,
-            node_off: closed.node_off,
+            agent: request.max_concurrency.saturating_sub(running.len() - reserved),
+            places: places(request, &closed, &running),
             shut: closed.shut,
             half_open: closed.half_open,
             reserved: request.reserved_ceiling.saturating_sub(reserved),
@@ -141,8 +117,8 @@ impl<'a> Search<'a> {
             let full = page.len() == size;
             for (found, candidate) in self.candidates(conn, page)? {
                 if wanted > 0 && eligible(&candidate, &self.slots) == Eligibility::Fits {
-                    let trial = self.slots.take(&candidate);
-                    self.found.push(Found { trial, ..found });
+                    let Given { trial, node } = self.slots.take(&candidate);
+                    self.found.push(Found { trial, node, ..found });
                     wanted -= 1;
                 }
             }
@@ -173,6 +149,7 @@ impl<'a> Search<'a> {
                 priority: row.priority,
                 id: row.id,
                 trial: None,
+                node: None,
             };
             let modifies = match paths.get(&row.task_id) {
                 Some(text) => cell(&row.task_id, "modifies").json(text),
@@ -196,6 +173,7 @@ impl<'a> Search<'a> {
                         waits_for: waits.remove(&job.task_id.0).unwrap_or_default(),
                         modifies,
                         spent_up: spent_up.contains(&job.task_id),
+                        labels: self.request.nodes.wanted_by(job.project_id, job.role),
                     };
                     candidates.push((found, candidate));
                 }
@@ -287,8 +265,15 @@ impl<'a> Search<'a> {
                 broken,
             });
         }
-        let ids: Vec<i64> = self.found.iter().map(|f| f.id).collect();
-        let mut claimed = take(conn, self.request, ids)?;
+        // One update for each node: mostly there is one.
+        let mut by_node: BTreeMap<Option<&NodeName>, Vec<i64>> = BTreeMap::new();
+        for found in &self.found {
+            by_node.entry(found.node.as_ref()).or_default().push(found.id);
+        }
+        let mut claimed = Vec::with_capacity(self.found.len());
+        for (node, ids) in by_node {
+            claimed.extend(take(conn, self.request, node, ids)?);
+        }
         for found in &self.found {
             let row = claimed.iter().find(|row| row.id == found.id);
             if let (Some(scope), Some(row)) = (&found.trial, row) {

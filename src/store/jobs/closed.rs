@@ -1,11 +1,10 @@
 //! What is closed to claims for a while: a node that is off or has slots fewer, scopes whose breaker is open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
 use super::request::ClaimRequest;
-use crate::domain::id::NodeName;
 use crate::domain::retry::{Gate, Scope};
 use crate::domain::time::Timestamp;
 use crate::schema::{node_cuts, node_states, retry_scopes};
@@ -15,10 +14,10 @@ use crate::store::{Conn, StoreError, retries};
 /// What a claim finds closed.
 #[derive(Debug, Default)]
 pub(super) struct Closed {
-    /// The claimer's node is given nothing.
-    pub node_off: bool,
-    /// Slots that it has fewer.
-    pub cuts: usize,
+    /// Nodes that are given nothing.
+    pub off: BTreeSet<String>,
+    /// How many slots nodes have fewer.
+    pub cuts: BTreeMap<String, usize>,
     /// Scopes of which nothing is claimed.
     pub shut: BTreeSet<Scope>,
     /// Scopes of which one job may be claimed, as a trial.
@@ -31,17 +30,20 @@ const NODE: i32 = 1;
 const CUT: i32 = 2;
 const SCOPE: i32 = 3;
 
-/// All that is closed to a node, in one query: mostly nothing.
-fn rows(conn: &mut Conn, node: &NodeName, now: Timestamp) -> Result<Vec<Row>, StoreError> {
+/// All that is closed to the nodes of a claimer, in one query: mostly nothing.
+fn rows(conn: &mut Conn, request: &ClaimRequest) -> Result<Vec<Row>, StoreError> {
     use diesel::sql_types::{BigInt, Integer};
     let tag = |n: i32| n.into_sql::<Integer>();
+    let now = request.now;
+    let ssh = request.nodes.ssh.iter().map(|offer| &offer.node);
+    let names: Vec<&str> = ssh.chain([&request.node]).map(|n| n.as_str()).collect();
     Ok(on!(conn, c => node_states::table
-        .filter(node_states::node.eq(node.as_str()))
+        .filter(node_states::node.eq_any(&names))
         .filter(node_states::off_until.gt(now.0))
         .select((tag(NODE), node_states::node, node_states::off_until))
         .union_all(
             node_cuts::table
-                .filter(node_cuts::node.eq(node.as_str()))
+                .filter(node_cuts::node.eq_any(&names))
                 .filter(node_cuts::until.gt(now.0))
                 .select((tag(CUT), node_cuts::node, node_cuts::until)),
         )
@@ -56,11 +58,11 @@ fn rows(conn: &mut Conn, node: &NodeName, now: Timestamp) -> Result<Vec<Row>, St
 /// Looks what is closed. Whoever is about to let a trial through keeps others from doing the same.
 pub(super) fn closed(conn: &mut Conn, request: &ClaimRequest, claims: bool) -> Result<Closed, StoreError> {
     let mut closed = Closed::default();
-    let rows = rows(conn, &request.node, request.now)?;
-    for (what, _, _) in &rows {
+    let rows = rows(conn, request)?;
+    for (what, name, _) in &rows {
         match *what {
-            NODE => closed.node_off = true,
-            CUT => closed.cuts += 1,
+            NODE => drop(closed.off.insert(name.clone())),
+            CUT => *closed.cuts.entry(name.clone()).or_default() += 1,
             _ => {}
         }
     }
@@ -88,7 +90,7 @@ pub(super) fn closed(conn: &mut Conn, request: &ClaimRequest, claims: bool) -> R
 /// # Errors
 /// See [`StoreError`].
 pub fn opens_at(conn: &mut Conn, request: &ClaimRequest) -> Result<Option<Timestamp>, StoreError> {
-    let rows = rows(conn, &request.node, request.now)?;
+    let rows = rows(conn, request)?;
     let times = rows.into_iter().map(|(what, _, at)| match what {
         SCOPE => Timestamp(at) + request.half_open,
         _ => Timestamp(at),

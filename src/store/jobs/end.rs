@@ -134,7 +134,7 @@ where
         out.push_bind_param::<Nullable<BigInt>, Option<i64>>(&self.finished_at)?;
         if let Some(available_at) = &self.available_at {
             out.push_sql(
-                ", node = NULL, instance = NULL, claimed_at = NULL, dead_looks = 0, available_at = ",
+                ", node = NULL, agent_node = NULL, instance = NULL, claimed_at = NULL, dead_looks = 0, available_at = ",
             );
             out.push_bind_param::<BigInt, i64>(available_at)?;
             out.push_sql(", attempts = attempts + ");

@@ -7,6 +7,7 @@ mod closed;
 mod end;
 mod list;
 mod operate;
+mod places;
 mod request;
 mod take;
 
@@ -21,7 +22,8 @@ pub use operate::{
     Retried, adopt, adopt_all, cancel, cancel_live, fail_queued, holds, is_of, reprioritise, retry, wake,
     wake_reserved,
 };
-pub use request::{Budgets, ClaimRequest};
+pub use places::agents_by_node;
+pub use request::{Budgets, ClaimRequest, Nodes, Offer};
 
 use diesel::prelude::*;
 
@@ -79,6 +81,7 @@ pub(super) struct JobRow {
     notes: Option<String>,
     created_at: i64,
     timeout_percent: i32,
+    agent_node: Option<String>,
 }
 
 impl Row for JobRow {
@@ -119,6 +122,7 @@ impl Row for JobRow {
             notes: self.notes,
             created_at: Timestamp(self.created_at),
             timeout_percent: self.timeout_percent,
+            agent_node: self.agent_node.map(NodeName::trusted),
         })
     }
 }

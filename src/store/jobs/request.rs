@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::budget::Limits;
 use crate::domain::id::{InstanceId, NodeName, ProjectId};
+use crate::domain::pipeline::Role;
 use crate::domain::time::Timestamp;
 
 /// What agents may cost, as settings and projects say it.
@@ -25,6 +26,43 @@ impl Budgets {
     /// Whether there is any.
     pub fn any(&self) -> bool {
         !self.limits.is_empty()
+    }
+}
+
+/// A node that the claimer reaches by ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its name.
+    pub node: NodeName,
+    /// Agents that may run there at once, whoever claims for it.
+    pub slots: usize,
+    /// What it is.
+    pub labels: BTreeSet<String>,
+}
+
+/// Where the claimer's agents can run, and what they need there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes {
+    /// Agents that may run on the claimer's own node at once; none: as many as over all.
+    pub own_slots: Option<usize>,
+    /// What that node is.
+    pub own_labels: BTreeSet<String>,
+    /// The nodes that it reaches by ssh, the best one first.
+    pub ssh: Vec<Offer>,
+    /// What a node has to be for the agent of a role, where a project says so.
+    pub wanted: BTreeMap<(ProjectId, Role), BTreeSet<String>>,
+}
+
+impl Nodes {
+    /// What a node has to be for a job of this project and role.
+    pub fn wanted_by(&self, project: ProjectId, role: Option<Role>) -> BTreeSet<String> {
+        let wanted = role.and_then(|role| self.wanted.get(&(project, role)));
+        wanted.cloned().unwrap_or_default()
+    }
+
+    /// Nothing here can keep a job waiting that the limit over all lets through.
+    pub fn limit_nothing(&self) -> bool {
+        self.own_slots.is_none() && self.ssh.is_empty() && self.wanted.is_empty()
     }
 }
 
@@ -53,6 +91,8 @@ pub struct ClaimRequest {
     pub half_open: Duration,
     /// What agents may cost.
     pub budgets: Budgets,
+    /// Where agents can run.
+    pub nodes: Nodes,
     /// Reserved jobs that may run at once.
     pub reserved_ceiling: usize,
     /// Claims at most.

@@ -6,11 +6,12 @@ use diesel::expression::{Expression, Selectable};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType, Text};
+use diesel::sql_types::{BigInt, HasSqlType, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::JobRow;
 use super::request::ClaimRequest;
+use crate::domain::id::NodeName;
 use crate::schema::jobs;
 use crate::store::{Conn, StoreError};
 
@@ -20,6 +21,7 @@ type JobColumns = <JobRow as Selectable<Sqlite>>::SelectExpression;
 /// A statement of its own, because Diesel's updates are prepared anew each time.
 struct TakeJobs<'a> {
     request: &'a ClaimRequest,
+    agent_node: Option<&'a str>,
     which: EqAny<jobs::id, Vec<i64>>,
     returning: JobColumns,
 }
@@ -41,12 +43,15 @@ where
     DB: Backend + HasSqlType<Text> + HasSqlType<BigInt>,
     str: ToSql<Text, DB>,
     i64: ToSql<BigInt, DB>,
+    for<'x> Option<&'x str>: ToSql<Nullable<Text>, DB>,
     EqAny<jobs::id, Vec<i64>>: QueryFragment<DB>,
     JobColumns: QueryFragment<DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_sql("UPDATE jobs SET status = 'running', attempts = attempts + 1, claim_epoch = claim_epoch + 1, node = ");
         out.push_bind_param::<Text, str>(self.request.node.as_str())?;
+        out.push_sql(", agent_node = ");
+        out.push_bind_param::<Nullable<Text>, Option<&str>>(&self.agent_node)?;
         out.push_sql(", instance = ");
         out.push_bind_param::<Text, str>(self.request.instance.as_str())?;
         out.push_sql(", claimed_at = ");
@@ -58,14 +63,16 @@ where
     }
 }
 
-/// Claims those of the jobs that are queued still, in no order.
+/// Claims those of the jobs that are queued still, in no order, for agents on this node; none is the claimer's own.
 pub(super) fn take(
     conn: &mut Conn,
     request: &ClaimRequest,
+    agent_node: Option<&NodeName>,
     ids: Vec<i64>,
 ) -> Result<Vec<JobRow>, StoreError> {
     let statement = TakeJobs {
         request,
+        agent_node: agent_node.map(NodeName::as_str),
         which: jobs::id.eq_any(ids),
         returning: <JobRow as Selectable<Sqlite>>::construct_selection(),
     };
