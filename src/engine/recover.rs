@@ -8,7 +8,7 @@ use crate::domain::job::{Claim, Job};
 use crate::store::{StoreError, jobs, runs};
 
 use super::contain::{Unit, limited};
-use super::run::abandon;
+use super::run::{abandon, far};
 use super::{Engine, EngineError, check, rescue, spare};
 
 /// What there is to go on with.
@@ -90,6 +90,7 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
     }
     swept.trouble.extend(check::sweep_left_over(engine).await?);
     swept.trouble.extend(rescue::go_on(engine).await?);
+    swept.trouble.extend(far::sweep(engine).await?);
     if let Err(e) = spare::sweep(engine).await {
         swept.trouble.push(format!("spare worktrees: {e}"));
     }

@@ -5,6 +5,7 @@
 //! Branch truth lives at *origin*, the project's repository. Orch keeps a bare clone of it; agents work in
 //! worktrees of that clone with a detached HEAD. Needs git 2.39 or newer.
 
+mod carry;
 mod child;
 mod code_tree;
 mod command;
@@ -35,6 +36,7 @@ mod wip;
 mod working_copy;
 mod worktree;
 
+pub use carry::Back;
 pub use commit::{CommitOutcome, CommitReport};
 pub use diff::{LogEntry, Relation, Scope};
 pub use error::GitError;

@@ -248,7 +248,7 @@ impl Repository {
             .map(drop)
     }
 
-    fn commit_tree(
+    pub(super) fn commit_tree(
         &self,
         tree: &str,
         parents: &[&Sha],

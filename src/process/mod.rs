@@ -13,6 +13,7 @@ pub mod check;
 mod disk;
 mod env;
 mod exit;
+pub mod far;
 mod files;
 mod identity;
 pub mod init;
@@ -22,6 +23,7 @@ mod orphans;
 pub mod service;
 pub mod shim;
 mod spec;
+mod ssh;
 mod stat;
 mod stop;
 mod sys;
@@ -37,6 +39,7 @@ pub use launch::{Forbidden, LaunchedShim, forbid, launch};
 pub use lease::{Moment, RunLease};
 pub use orphans::end_orphans;
 pub use spec::LaunchSpec;
+pub use ssh::SshTarget;
 pub use stop::{TreeEnd, kill, kill_tree, stop};
 pub use watch::ProcessWatch;
 
@@ -96,6 +99,28 @@ pub enum ProcessError {
         pid: i32,
         /// The system's reason.
         source: io::Error,
+    },
+    /// A node does not answer: what ran there may go on.
+    #[error(
+        "worker offline: {host} does not answer by ssh ({why}): check the network, its key and the login's key"
+    )]
+    Offline {
+        /// What ssh was given.
+        host: String,
+        /// ssh's reason.
+        why: String,
+    },
+    /// A node answered, and could not do what was asked of it.
+    #[error("node {node}: {what} ended with exit code {code}: {why}")]
+    Far {
+        /// Its name.
+        node: String,
+        /// What was asked.
+        what: &'static str,
+        /// How the script ended.
+        code: i32,
+        /// Its last complaint.
+        why: String,
     },
     /// Processes survived a KILL: they hang in the kernel, mostly on a dead network disk.
     #[error("processes {pids:?} do not die; look at their state (D?) and do not start a successor")]

@@ -24,9 +24,13 @@ static DEED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bdeed!\s*\(").unwr
 static FUNCTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bfn\s+(\w+)").unwrap());
 
 /// Where no service dies: a process of its own, which the next start finds as it finds every process.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("src/cli/", "a client of the API, and the demo, which is one"),
     ("src/process/shim/", "the shim outlives the service"),
+    (
+        "src/process/far/drive.rs",
+        "a program of its own below the shim, which is found with it",
+    ),
     ("src/process/init.rs", "PID 1 of a container only hands on"),
 ];
 

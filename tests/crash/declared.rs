@@ -13,7 +13,7 @@ use super::scene::Database;
 use super::undisturbed;
 
 /// Points that no play of this suite comes to, and what is known of them instead.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     (
         "commit engine::heal::actor_restarted",
         "needs a panic of one of the service's own actors, which nothing outside can cause; its one row only tells of it, and the \
@@ -23,6 +23,19 @@ const ELSEWHERE: [(&str, &str); 5] = [
         "deed remove the worktree of an unknown check",
         "needs a project file that was taken away while a check of it ran; the folder is found by the next sweep as by this one: \
      engine::left_over",
+    ),
+    (
+        "commit engine::nodes::blacklist",
+        "a person's one row, which is written or not; whoever got no answer looks at `orch node list`: engine::nodes",
+    ),
+    (
+        "deed ssh",
+        "needs an sshd; what it does on a node is named after the run and done again from its step: engine::nodes dies \
+     while an agent works there, and while its node is away",
+    ),
+    (
+        "deed end an ssh that hangs",
+        "needs a node that is silent for minutes; the child is ours, and ends with its connection",
     ),
     (
         "commit engine::budget::park",

@@ -14,6 +14,7 @@ mod leases;
 mod left_over;
 mod lost;
 mod merging;
+mod nodes;
 mod pruning;
 mod reaper;
 mod reconciling;

@@ -29,6 +29,7 @@ mod repo;
 mod server;
 mod service;
 mod setup;
+mod sshd;
 mod wait;
 
 pub use agent::Agent;
@@ -40,4 +41,5 @@ pub use repo::{Repo, git, git_ok, snapshot};
 pub use server::{Server, Stop};
 pub use service::TestService;
 pub use setup::{ONE_STAGE, Project, Setup, THREE_STAGES};
+pub use sshd::Sshd;
 pub use wait::{PATIENCE, wait_until};

@@ -1,5 +1,6 @@
 //! Starts the agent under its shim, waits for its end, and reads what it used.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::agents::preset::{self, AgentChoice, AgentCommand, PromptInput};
@@ -12,6 +13,7 @@ use crate::store::runs::RunPatch;
 use super::super::look::about;
 use super::super::{Engine, EngineError, Hint, blocking, transition};
 use super::failed::{self, Again};
+use super::far::{self, Carried};
 use super::prepare::{PROMPT_FILE, role};
 use super::spending::{self, LOOK, Spending};
 use super::{Attempt, Step};
@@ -24,7 +26,21 @@ pub(super) async fn launch(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
     let command = command(engine, a)?;
     let shim = match process::look(&run_dir, None)? {
         RunState::NotLaunched => {
-            let spec = launch_spec(engine, a, &command)?;
+            let node = a.job.agent_node.clone();
+            let spec = match node {
+                None => launch_spec(engine, a, &command)?,
+                Some(node) => match far::carry(engine, a, &node).await? {
+                    Carried::There(spec) => *spec,
+                    Carried::Refused(why) => {
+                        return failed::over(engine, a, &why, Again::IfAttemptsLeft).await;
+                    }
+                    Carried::Unknown => {
+                        let why = format!("node {node} is not configured any more");
+                        return failed::over(engine, a, &why, Again::WithoutCost).await;
+                    }
+                },
+            };
+            a.check_hold(engine).await?;
             let (exe, dir) = (engine.exe().to_owned(), run_dir.clone());
             Some(
                 blocking(move || process::launch(&dir, &exe, &spec))
@@ -186,7 +202,18 @@ fn settings_of(a: &Attempt) -> Result<AgentSettings, EngineError> {
     Ok(settings)
 }
 
-fn command(engine: &Engine, a: &Attempt) -> Result<AgentCommand, EngineError> {
+pub(super) fn command(engine: &Engine, a: &Attempt) -> Result<AgentCommand, EngineError> {
+    let file = a.run_dir(engine).join(PROMPT_FILE);
+    let file = std::path::absolute(&file).map_err(EngineError::file(&file))?;
+    command_at(engine, a, (&file, &a.worktree(engine)))
+}
+
+/// The command of an agent that finds its prompt and its worktree there.
+pub(super) fn command_at(
+    engine: &Engine,
+    a: &Attempt,
+    (file, worktree): (&Path, &Path),
+) -> Result<AgentCommand, EngineError> {
     let settings = settings_of(a)?;
     let choice = AgentChoice {
         preset: settings.preset,
@@ -196,44 +223,56 @@ fn command(engine: &Engine, a: &Attempt) -> Result<AgentCommand, EngineError> {
         env: settings.env,
         wrapper: settings.wrapper,
     };
-    let file = a.run_dir(engine).join(PROMPT_FILE);
-    let file = std::path::absolute(&file).map_err(EngineError::file(&file))?;
-    let text = std::fs::read_to_string(&file).map_err(EngineError::file(&file))?;
+    let written = a.run_dir(engine).join(PROMPT_FILE);
+    let text = std::fs::read_to_string(&written).map_err(EngineError::file(&written))?;
     let invalid = |e: preset::AgentError| EngineError::Invalid { what: e.to_string() };
-    let worktree = a.worktree(engine);
     preset::resolve(
         &choice,
         engine.presets(),
-        PromptInput {
-            text: &text,
-            file: &file,
-        },
-        &worktree,
+        PromptInput { text: &text, file },
+        worktree,
     )
     .map_err(invalid)
 }
 
-fn launch_spec(engine: &Engine, a: &Attempt, command: &AgentCommand) -> Result<LaunchSpec, EngineError> {
+/// What the agent finds in its environment: what is allowed of `source`, and what Orch tells it.
+pub(super) fn environment(
+    engine: &Engine,
+    a: &Attempt,
+    command: &AgentCommand,
+    source: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<(String, String)>, EngineError> {
+    let mut extra = command.env.clone();
+    let words = [
+        ("ORCH_ROLE", role(a)?.as_str().to_owned()),
+        ("ORCH_STAGE", a.stage.name.to_string()),
+    ];
+    extra.extend(words.into_iter().map(|(k, v)| (k.to_owned(), v)));
+    extra.extend(about(&a.project, &a.task));
+    Ok(process::allowed_env(
+        &engine.settings().agent.env_allow,
+        source,
+        &extra,
+    ))
+}
+
+pub(super) fn launch_spec(
+    engine: &Engine,
+    a: &Attempt,
+    command: &AgentCommand,
+) -> Result<LaunchSpec, EngineError> {
     let agent = &engine.settings().agent;
-    let (role, own) = (role(a)?, settings_of(a)?);
+    let own = settings_of(a)?;
     let timeout = time_limit(engine, a)?;
     // After an attempt that was ended too early all its limits grow alike.
     let longer = |limit: Duration| limit * u32::try_from(a.job.timeout_percent).unwrap_or(100) / 100;
     let prompt = a.run_dir(engine).join(PROMPT_FILE);
     let prompt = std::path::absolute(&prompt).map_err(EngineError::file(&prompt))?;
-    let mut extra = command.env.clone();
-    let words = [
-        ("ORCH_ROLE", role.as_str().to_owned()),
-        ("ORCH_STAGE", a.stage.name.to_string()),
-        ("ORCH_PROMPT_FILE", prompt.display().to_string()),
-    ];
-    extra.extend(words.into_iter().map(|(k, v)| (k.to_owned(), v)));
-    extra.extend(about(&a.project, &a.task));
     let cwd = a.worktree(engine);
     Ok(LaunchSpec {
         program: command.program.clone(),
         args: command.args.clone(),
-        env: process::allowed_env(&agent.env_allow, process::inherited_env(), &extra),
+        env: environment(engine, a, command, process::inherited_env())?,
         cwd: std::path::absolute(&cwd).map_err(EngineError::file(&cwd))?,
         stdin: command.stdin.then_some(prompt),
         log_cap_bytes: agent.log_cap_bytes,

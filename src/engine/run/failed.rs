@@ -18,7 +18,7 @@ use crate::store::{Conn, Guarded, StoreError, healing, jobs, readable, runs, spe
 
 use super::super::transition::{self, Abort, Briefing};
 use super::super::{Engine, EngineError, Hint, blocking, budget, heal, repair};
-use super::{Attempt, Step, finish, tidy};
+use super::{Attempt, Step, far, finish, tidy};
 
 /// Whether the job is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,7 @@ pub(in crate::engine) async fn end_tree_in(
     let (looked, shim) = (dir.clone(), shim.cloned());
     match blocking(move || process::look(&looked, shim.as_ref())).await? {
         RunState::Running(shim) => {
-            process::kill_tree(&shim, engine.settings().agent.kill_grace * 2).await?;
+            process::kill_tree(&shim, far::patience(engine, &dir)).await?;
             Ok(())
         }
         // The program died with its shim; what it had started did not.

@@ -11,7 +11,7 @@ use crate::domain::pipeline::Role;
 use crate::domain::run::{RunStep, StopCause};
 use crate::domain::task::Task;
 use crate::domain::walk::Answer;
-use crate::git::{GitError, Identity, PushMode, PushOutcome, Rebase, Relation};
+use crate::git::{Back, GitError, Identity, PushMode, PushOutcome, Rebase, Relation};
 use crate::process;
 use crate::store::intents::{IntentId, IntentKind, NewIntent};
 use crate::store::pull_requests::NewPullRequest;
@@ -22,7 +22,7 @@ use super::super::transition::{self, Abort};
 use super::super::{Engine, EngineError, ProjectHandle, blocking, budget};
 use super::failed::{self, Again};
 use super::tidy::{self, remove_dir};
-use super::{Attempt, Step};
+use super::{Attempt, Step, far};
 
 /// Who Orch's own commits are by.
 pub(super) fn author(role: &str) -> Identity {
@@ -57,6 +57,14 @@ pub(super) async fn commit(engine: &Engine, a: &mut Attempt) -> Result<Step, Eng
         )
         .await;
     };
+    match far::take_over(engine, a).await? {
+        Ok(None | Some(Back::Brought)) => {}
+        Ok(Some(Back::Gone)) => {
+            let why = "the agent removed its own worktree: only what it had committed there is kept";
+            return failed::over(engine, a, why, Again::IfAttemptsLeft).await;
+        }
+        Err(why) => return failed::over(engine, a, &why, Again::IfAttemptsLeft).await,
+    }
     let role = a.job.role.map_or("agent", |r| r.as_str());
     let message = format!(
         "{} {}: work of run {}",
@@ -290,7 +298,11 @@ pub(super) async fn open_pull_request(engine: &Engine, a: &mut Attempt) -> Resul
 
 /// After the job has ended: the worktree goes, the run is closed.
 pub(super) async fn clean_up(engine: &Engine, a: &Attempt) -> Result<(), EngineError> {
-    tidy::put_away(engine, &a.project, &a.task, &a.run, a.claim).await?;
+    match tidy::put_away(engine, &a.project, &a.task, &a.run, a.claim).await {
+        Ok(_) => {}
+        // Its run stays open.
+        Err(e) => return far::or_later(engine, a.claim, Err(e)),
+    }
     remove_dir(a.run_dir(engine).join("tmp")).await?;
     let (id, now) = (a.run.id, engine.now());
     // Lost: a predecessor closed it before it died.

@@ -5,6 +5,7 @@
 
 pub(super) mod agent;
 mod failed;
+pub(super) mod far;
 mod finish;
 mod judge;
 mod merge;
@@ -153,7 +154,7 @@ pub async fn drive(engine: &Engine, claim: Claim) -> Result<Driven, EngineError>
         let opened = match open(engine, claim).await? {
             Opened::Attempt(attempt) => *attempt,
             Opened::NotOurs => {
-                abandon(engine, claim).await?;
+                far::or_later(engine, claim, abandon(engine, claim).await)?;
                 return Ok(Driven::Superseded);
             }
             Opened::Impossible { why, job } => {
@@ -173,7 +174,7 @@ pub async fn drive(engine: &Engine, claim: Claim) -> Result<Driven, EngineError>
             Ok(()) => {}
             Err(Abort::Lost) => {
                 engine.refused.fetch_add(1, Ordering::Relaxed);
-                abandon(engine, claim).await?;
+                far::or_later(engine, claim, abandon(engine, claim).await)?;
                 return Ok(Driven::Superseded);
             }
             Err(e) => return Err(e.into()),

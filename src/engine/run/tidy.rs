@@ -13,7 +13,7 @@ use crate::store::{Store, runs};
 use super::super::check;
 use super::super::{Engine, EngineError, ProjectHandle, blocking};
 use super::finish::author;
-use super::{run_dir, worktree};
+use super::{far, run_dir, worktree};
 
 /// Keeps what a run left uncommitted or unpushed on a WIP ref, then removes its worktree and what its checks left.
 /// Answers where the work is kept. Safe to repeat, also at the same time.
@@ -25,6 +25,8 @@ pub(super) async fn put_away(
     claim: Claim,
 ) -> Result<Option<String>, EngineError> {
     check::sweep(engine, project, claim).await?;
+    // A worktree that is still elsewhere must not be removed here.
+    far::bring_back(engine, project, claim).await?;
     let task_id = &task.work_item_id;
     let tidy = Tidy {
         store: engine.store().clone(),

@@ -1,0 +1,263 @@
+//! A run whose agent works on a machine that is reached by ssh: its folders there, and what is asked of that machine.
+//! Never decides what becomes of the run, and never moves commits: that is git's.
+//!
+//! Under the node's root there are `repos/<project>.git`, and for each run `worktrees/<job>-<epoch>` and
+//! `runs/<job>-<epoch>`. Whatever a run starts there carries the run's folder in its environment: so it is found.
+
+mod drive;
+mod scripts;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use drive::main;
+
+use super::files;
+use super::ssh::{Said, SshTarget, quoted};
+use super::{LaunchSpec, ProcessError};
+
+/// The file of a run's own directory that says where its agent works.
+const RECORD: &str = "far.json";
+/// Scripts that look, move or remove a few files.
+const QUICK: Duration = Duration::from_secs(60);
+/// Scripts that read or write a whole tree.
+const WHOLE: Duration = Duration::from_secs(600);
+/// The time that a machine is given to answer where an agent's end is waited for.
+const STOPPING: Duration = Duration::from_secs(15);
+
+/// A run there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarRun {
+    /// The node's name.
+    pub node: String,
+    /// The machine.
+    pub target: SshTarget,
+    /// Its folder for Orch; absolute once [`FarRun::greet`] was answered.
+    pub root: String,
+    /// The project, which names the repository there.
+    pub project: String,
+    /// `<job>-<epoch>`.
+    pub name: String,
+    /// This program there, if it is.
+    pub orch: Option<String>,
+    /// Time between TERM and KILL, seconds.
+    pub grace_s: u64,
+    /// Silence of the machine after which the run is given up, seconds.
+    pub offline_after_s: u64,
+}
+
+/// What a machine says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Greeting {
+    /// The folder for Orch, absolute.
+    pub root: String,
+    /// The environment of the login.
+    pub env: Vec<(String, String)>,
+}
+
+/// The commits that hold what an agent left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// What it had checked out.
+    pub head: String,
+    /// The same with everything uncommitted.
+    pub work: String,
+}
+
+impl FarRun {
+    /// The record of a run directory, if its agent was to work elsewhere.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(run_dir: &Path) -> Result<Option<Self>, ProcessError> {
+        files::read_json(&run_dir.join(RECORD))
+    }
+
+    /// Whether the agent of this run directory was to work elsewhere.
+    pub fn is_in(run_dir: &Path) -> bool {
+        run_dir.join(RECORD).exists()
+    }
+
+    /// Writes the record.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&self, run_dir: &Path) -> Result<(), ProcessError> {
+        files::write_json(&run_dir.join(RECORD), self)
+    }
+
+    /// The run's folder there.
+    pub fn run_dir(&self) -> String {
+        format!("{}/runs/{}", self.root, self.name)
+    }
+
+    /// The worktree there.
+    pub fn worktree(&self) -> String {
+        format!("{}/worktrees/{}", self.root, self.name)
+    }
+
+    /// The prompt there.
+    pub fn prompt(&self) -> String {
+        format!("{}/prompt.md", self.run_dir())
+    }
+
+    /// The repository there, as git is given it.
+    pub fn repository(&self) -> String {
+        let path = format!("{}/repos/{}.git", self.root, self.project);
+        self.target.address(&path)
+    }
+
+    /// Refs of this run there: `start`, `prepared`, `head`, `work`.
+    pub fn reference(&self, what: &str) -> String {
+        format!("refs/orch/runs/{}/{what}", self.name)
+    }
+
+    fn ask(
+        &self,
+        what: &'static str,
+        script: &str,
+        words: &[&str],
+        input: &[u8],
+        within: Duration,
+    ) -> Result<Said, ProcessError> {
+        let said = self.target.call(script, words, input, within)?;
+        match said.code {
+            0 => Ok(said),
+            code => Err(ProcessError::Far {
+                node: self.node.clone(),
+                what,
+                code,
+                why: said.complaint,
+            }),
+        }
+    }
+
+    fn place(&self) -> [&str; 3] {
+        [&self.root, &self.project, &self.name]
+    }
+
+    /// Makes the folders and the repository there.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn greet(&self, sha256: bool) -> Result<Greeting, ProcessError> {
+        let [root, project, name] = self.place();
+        let format = if sha256 { "sha256" } else { "sha1" };
+        let said = self.ask(
+            "making room",
+            scripts::GREET,
+            &[root, project, name, format],
+            &[],
+            QUICK,
+        )?;
+        let text = String::from_utf8_lossy(&said.stdout);
+        let mut lines = text.lines();
+        let root = lines.next().unwrap_or_default().to_owned();
+        let pair = |line: &str| {
+            let (name, value) = line.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        Ok(Greeting {
+            root,
+            env: lines.filter_map(pair).collect(),
+        })
+    }
+
+    /// Checks out what was pushed there: HEAD at `start`, the files of `prepared`, the difference uncommitted.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn check_out(&self, start: &str, prepared: &str, prompt: &[u8]) -> Result<(), ProcessError> {
+        let [root, project, name] = self.place();
+        let words = [root, project, name, start, prepared];
+        self.ask("the checkout", scripts::CHECK_OUT, &words, prompt, WHOLE)
+            .map(drop)
+    }
+
+    /// Writes down there what is to be started.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn put(&self, spec: &LaunchSpec) -> Result<(), ProcessError> {
+        let path = |name: &str| format!("{}/{name}", self.run_dir());
+        let (path, text) = match &self.orch {
+            Some(_) => {
+                let damaged = |source| ProcessError::Damaged {
+                    path: path(files::LAUNCH).into(),
+                    source,
+                };
+                (path(files::LAUNCH), serde_json::to_vec(spec).map_err(damaged)?)
+            }
+            None => (path("start.sh"), self.start_script(spec).into_bytes()),
+        };
+        self.ask("writing a file", scripts::PUT, &[&path], &text, QUICK)
+            .map(drop)
+    }
+
+    /// The program in its folder, with this environment and nothing else.
+    fn start_script(&self, spec: &LaunchSpec) -> String {
+        let mut script = scripts::CLEAR_ENVIRONMENT.to_owned();
+        for (name, value) in &spec.env {
+            script.push_str(&format!("export {name}={}\n", quoted(value)));
+        }
+        let words: Vec<_> = [&spec.program]
+            .into_iter()
+            .chain(&spec.args)
+            .map(|w| quoted(w))
+            .collect();
+        let stdin = spec
+            .stdin
+            .as_ref()
+            .map_or("/dev/null".into(), |path| path.display().to_string());
+        script.push_str(&format!(
+            "export ORCH_RUN_DIR={}\ncd {} || exit 126\nexec {} <{}\n",
+            quoted(&self.run_dir()),
+            quoted(&spec.cwd.display().to_string()),
+            words.join(" "),
+            quoted(&stdin)
+        ));
+        script
+    }
+
+    /// Ends all that the run started there, and returns when nothing of it is left.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn end(&self) -> Result<(), ProcessError> {
+        let grace = self.grace_s.to_string();
+        let within = STOPPING + Duration::from_secs(2 * self.grace_s);
+        let words = [&self.run_dir(), grace.as_str()];
+        self.ask("ending the agent", scripts::END, &words, &[], within)
+            .map(drop)
+    }
+
+    /// Ends what lives of the run there, and commits everything in its worktree beside the agent's own branch. None when
+    /// there is no worktree.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn collect(&self) -> Result<Option<Collected>, ProcessError> {
+        self.end()?;
+        let said = self.ask("the look for work", scripts::COLLECT, &self.place(), &[], WHOLE)?;
+        let text = String::from_utf8_lossy(&said.stdout);
+        let mut words = text.split_whitespace();
+        Ok(match (words.next(), words.next()) {
+            (Some(head), Some(work)) => Some(Collected {
+                head: head.to_owned(),
+                work: work.to_owned(),
+            }),
+            (_, _) => None,
+        })
+    }
+
+    /// Removes all of the run there. Only after its work was taken.
+    ///
+    /// # Errors
+    /// The machine's.
+    pub fn forget(&self) -> Result<(), ProcessError> {
+        self.ask("tidying up", scripts::FORGET, &self.place(), &[], WHOLE)
+            .map(drop)
+    }
+}

@@ -1,0 +1,466 @@
+//! Agents on a node that is reached by a real ssh: with this program there and without. The node is this machine, and
+//! has a folder of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orch::domain::id::TaskId;
+use orch::domain::job::JobStatus;
+use orch::engine::repair::operate;
+use orch::engine::run::{Driven, abandon};
+use orch::engine::views::NodeView;
+use orch::engine::{EngineError, nodes};
+
+use super::house::{House, Plan, SHORT, git};
+use crate::support::Sshd;
+
+/// What the developer does on the node; elsewhere it is what stands first.
+const THERE: &str = "echo \"$ORCH_PROMPT_FILE\" >>\"$out/prompts\"; mkdir -p src; echo work >src/code.txt";
+
+struct Bed {
+    sshd: Sshd,
+    house: House,
+}
+
+/// How much of the node there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// This program is there.
+    Shim,
+    /// It is not.
+    Bare,
+}
+
+impl Bed {
+    /// A house with a node called `far`. None where there is no sshd.
+    async fn new(mode: Mode, settings: &[&str]) -> Option<Self> {
+        let sshd = Sshd::start()?;
+        let root = sshd_root();
+        let mut plan = sshd
+            .node("far", &root)
+            .iter()
+            .fold(Plan::new(SHORT), |plan, line| plan.set(line));
+        if mode == Mode::Shim {
+            plan = plan.set(concat!("nodes.far.orch = '", env!("CARGO_BIN_EXE_orch"), "'"));
+        }
+        let plan = settings.iter().fold(plan, |plan, line| plan.set(line));
+        let house = plan.build().await;
+        Some(Self { sshd, house })
+    }
+
+    /// The node's folder for Orch.
+    fn root(&self) -> PathBuf {
+        PathBuf::from(&self.house.engine.settings().nodes.ssh[0].root)
+    }
+
+    fn prompts(&self) -> String {
+        fs::read_to_string(self.house.path("out/prompts")).unwrap_or_default()
+    }
+
+    /// Processes that carry the mark of a run on the node.
+    fn there(&self) -> Vec<String> {
+        let mark = format!("ORCH_RUN_DIR={}/", self.root().display());
+        let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            let environ = fs::read(entry.path().join("environ")).ok()?;
+            let marked = environ.split(|b| *b == 0).any(|v| v.starts_with(mark.as_bytes()));
+            let line = || fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            marked.then(|| String::from_utf8_lossy(&line()).replace('\0', " "))
+        });
+        processes.collect()
+    }
+
+    /// What is left in the node's folders, and refs of runs.
+    fn left_there(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for folder in ["runs", "worktrees"] {
+            for entry in fs::read_dir(self.root().join(folder)).into_iter().flatten() {
+                left.push(entry.unwrap().path().display().to_string());
+            }
+        }
+        let bare = self.root().join("repos/shop.git");
+        let refs = git(&bare, &["for-each-ref", "--format=%(refname)", "refs/orch"]);
+        left.extend(refs.lines().map(str::to_owned));
+        left
+    }
+
+    async fn node(&self, name: &str) -> NodeView {
+        let all = nodes::list(&self.house.engine).await.unwrap();
+        all.into_iter().find(|n| n.node == name).unwrap()
+    }
+
+    async fn strategies(&self) -> Vec<String> {
+        let found = operate::recent(&self.house.engine, 100).await.unwrap();
+        found
+            .into_iter()
+            .map(|i| format!("{} on {}", i.strategy, i.node))
+            .collect()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // What a failed test left there works below the folder.
+        for _ in 0..100 {
+            let left = crate::support::processes_below(&self.root());
+            for pid in &left {
+                // SAFETY: kill has no memory effects; the process works in a temporary folder that only we use.
+                unsafe { libc::kill(*pid, libc::SIGKILL) };
+            }
+            if left.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(fs::remove_dir_all(self.root()));
+    }
+}
+
+/// A folder with a space in its name.
+fn sshd_root() -> PathBuf {
+    let room = tempfile::Builder::new().prefix("orch far's ").tempdir().unwrap();
+    room.keep().canonicalize().unwrap()
+}
+
+const ONLY_THERE: &str = "node_slots = 0";
+
+/// Makes of each function a test with this program on the node, and one without.
+macro_rules! in_both_modes {
+    ($($name:ident),+ $(,)?) => {
+        mod with_the_program_there {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Mode::Shim).await;
+            })+
+        }
+
+        mod without_it {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Mode::Bare).await;
+            })+
+        }
+    };
+}
+
+in_both_modes!(
+    agents_on_a_node_take_a_task_through_its_pipeline_and_leave_nothing_there,
+    what_an_agent_left_uncommitted_when_it_was_killed_is_kept,
+    an_agent_that_runs_into_its_limit_is_ended_with_all_it_started,
+    a_cancelled_agent_is_ended_and_its_work_is_kept,
+    a_service_that_died_meanwhile_goes_on_with_the_run,
+    a_node_that_does_not_answer_is_blacklisted_and_the_job_goes_to_the_other_at_once,
+);
+
+async fn agents_on_a_node_take_a_task_through_its_pipeline_and_leave_nothing_there(mode: Mode) {
+    let Some(bed) = Bed::new(mode, &[ONLY_THERE]).await else {
+        return;
+    };
+    let developer = format!(
+        "{THERE}; env >\"$out/env\"; git add src; git -c user.name=a -c user.email=a@b commit -qm 'a part'; echo more >>src/code.txt; rm README.md"
+    );
+    bed.house.role("developer", &developer);
+    let task = bed.house.add("Say hello").await;
+    bed.house.run_all().await;
+    assert_eq!(
+        bed.house.stands(task).await,
+        "done done",
+        "{:#?}",
+        bed.house.events(task).await
+    );
+    assert_eq!(
+        bed.house.file("main", "src/code.txt").as_deref(),
+        Some("work\nmore\n")
+    );
+    assert_eq!(
+        bed.house.file("main", "README.md"),
+        None,
+        "what was removed there is removed"
+    );
+    let prompts = bed.prompts();
+    assert!(
+        prompts.starts_with(&bed.root().display().to_string()),
+        "{prompts}"
+    );
+    let env = fs::read_to_string(bed.house.path("out/env")).unwrap();
+    assert!(!env.contains("CARGO") && !env.contains("SSH_CONNECTION"), "{env}");
+    assert_eq!(bed.left_there(), [""; 0]);
+    assert_eq!(bed.there(), [""; 0]);
+    assert_eq!(bed.house.leftovers(), [""; 0]);
+}
+
+async fn what_an_agent_left_uncommitted_when_it_was_killed_is_kept(mode: Mode) {
+    let Some(bed) = Bed::new(mode, &[ONLY_THERE, "repair.enabled = false"]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; kill -KILL $$"));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    let wip = bed.house.wip();
+    assert_eq!(wip.len(), 1, "{:?}", bed.house.job(claim).await);
+    assert_eq!(bed.house.kept(&wip[0], "src/code.txt").as_deref(), Some("work\n"));
+    let error = bed.house.run_of(claim).await.unwrap().error.unwrap();
+    assert!(error.contains("exit code 137 SIGKILL"), "{error}");
+    assert_eq!(bed.left_there(), [""; 0]);
+}
+
+async fn an_agent_that_runs_into_its_limit_is_ended_with_all_it_started(mode: Mode) {
+    let Some(bed) = Bed::new(mode, &[ONLY_THERE, "agent.timeout_s = 4"]).await else {
+        return;
+    };
+    let stubborn = "trap '' TERM; (trap '' TERM; setsid sleep 1000) & sleep 1000; sleep 1000";
+    bed.house.role("developer", &format!("{THERE}; {stubborn}"));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    assert_eq!(bed.there(), [""; 0]);
+    assert_eq!(bed.strategies().await, ["overran on far"]);
+    assert_eq!(bed.house.job(claim).await.timeout_percent, 150);
+    assert_eq!(bed.house.wip().len(), 1);
+}
+
+async fn a_cancelled_agent_is_ended_and_its_work_is_kept(mode: Mode) {
+    let Some(bed) = Bed::new(mode, &[ONLY_THERE]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; hold here"));
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let reached = bed.house.path("out/here.reached");
+    driving.until("the agent holds", async || reached.exists()).await;
+    assert!(!bed.there().is_empty());
+    bed.house.gesture(task, "cancelled").await;
+    drop(driving);
+    abandon(&bed.house.engine, claim).await.unwrap();
+    assert_eq!(bed.there(), [""; 0]);
+    let wip = bed.house.wip();
+    assert_eq!(bed.house.kept(&wip[0], "src/code.txt").as_deref(), Some("work\n"));
+    assert_eq!(bed.left_there(), [""; 0]);
+}
+
+async fn a_service_that_died_meanwhile_goes_on_with_the_run(mode: Mode) {
+    let Some(mut bed) = Bed::new(mode, &[ONLY_THERE]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; hold here"));
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let reached = bed.house.path("out/here.reached");
+    driving.until("the agent holds", async || reached.exists()).await;
+    drop(driving);
+    bed.house.restart().await;
+    bed.house.go("here");
+    assert_eq!(bed.house.drive(claim).await, Driven::Over);
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+    assert_eq!(
+        bed.house.ran(),
+        ["developer", "reviewer"],
+        "nothing was begun again"
+    );
+}
+
+async fn a_node_that_does_not_answer_is_blacklisted_and_the_job_goes_to_the_other_at_once(mode: Mode) {
+    let Some(mut bed) = Bed::new(mode, &["node_slots = 1"]).await else {
+        return;
+    };
+    bed.house
+        .role("developer", "hold $ORCH_WORK_ITEM; echo x >\"$ORCH_WORK_ITEM\"");
+    bed.house.role("reviewer", "verdict APPROVED");
+    let first = bed.house.add("First").await;
+    let second = bed.house.add("Second").await;
+    let claimed = bed.house.claim().await;
+    let nodes: Vec<_> = claimed
+        .iter()
+        .map(|j| j.agent_node.as_ref().map(|n| n.to_string()))
+        .collect();
+    assert_eq!(nodes, [None, Some("far".to_owned())]);
+    bed.sshd.stop();
+    let (own, far) = (
+        orch::engine::run::claim_of(&claimed[0]),
+        orch::engine::run::claim_of(&claimed[1]),
+    );
+    bed.house.drive(far).await;
+    assert_eq!(bed.strategies().await, ["offline on far"]);
+    assert_eq!(bed.node("far").await.stands, "blacklisted");
+    assert_eq!(bed.house.job(far).await.status, JobStatus::Queued);
+    assert!(bed.house.claim().await.is_empty(), "the own slot is taken");
+    let names = [task_name(&bed, first).await, task_name(&bed, second).await];
+    names.iter().for_each(|name| bed.house.go(name));
+    bed.house.drive(own).await;
+    let next = bed.house.claim().await;
+    assert!(next.iter().all(|job| job.agent_node.is_none()), "{next:?}");
+    for job in next {
+        bed.house.drive(orch::engine::run::claim_of(&job)).await;
+    }
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(second).await, "done done");
+}
+
+async fn task_name(bed: &Bed, task: TaskId) -> String {
+    bed.house.task(task).await.work_item_id.to_string()
+}
+
+#[tokio::test]
+async fn a_run_goes_on_when_its_connection_is_cut() {
+    let Some(bed) = Bed::new(Mode::Shim, &[ONLY_THERE]).await else {
+        return;
+    };
+    let says = "echo before; hold here; echo after; hold again; echo end";
+    bed.house.role("developer", &format!("{THERE}; {says}"));
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let path = |point: &str| bed.house.path(&format!("out/{point}.reached"));
+    for point in ["here", "again"] {
+        driving
+            .until("the agent holds", async || path(point).exists())
+            .await;
+        driving
+            .until("its connection is cut", async || bed.sshd.cut() > 0)
+            .await;
+        bed.house.go(point);
+    }
+    driving.end().await.unwrap();
+    let dir = bed
+        .house
+        .data()
+        .join(format!("runs/{}-{}", claim.job, claim.epoch));
+    let printed = orch::process::output_tail(&dir, 4096).unwrap();
+    assert_eq!(printed, "before\nafter\nend\n", "each line once");
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+    assert_eq!(bed.house.ran(), ["developer", "reviewer"]);
+}
+
+#[tokio::test]
+async fn work_on_a_node_that_went_away_is_kept_there_and_fetched_when_it_is_back() {
+    let Some(mut bed) = Bed::new(Mode::Bare, &["node_slots = 0", "repair.node_cool_s = 300"]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; hold here"));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let reached = bed.house.path("out/here.reached");
+    driving.until("the agent holds", async || reached.exists()).await;
+    bed.sshd.stop();
+    driving.end().await.unwrap();
+    assert_eq!(bed.strategies().await, ["offline on far"]);
+    assert_eq!(bed.node("far").await.stands, "cooled", "it is the only one");
+    assert_eq!(bed.house.wip(), [""; 0], "out of reach");
+    bed.sshd.start_again();
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!((swept.runs, swept.trouble), (1, Vec::new()));
+    let wip = bed.house.wip();
+    assert_eq!(bed.house.kept(&wip[0], "src/code.txt").as_deref(), Some("work\n"));
+    assert_eq!(bed.there(), [""; 0], "nothing works on for a run that is over");
+    assert_eq!(bed.left_there(), [""; 0]);
+}
+
+/// On the service's own node the agent's program is missing.
+const MISSING_HERE: &str = "case $ORCH_PROMPT_FILE in */data/runs/*) exit 127;; esac";
+
+#[tokio::test]
+async fn exit_127_on_one_of_two_nodes_blacklists_it_for_half_an_hour_and_a_restart_keeps_that() {
+    let Some(mut bed) = Bed::new(Mode::Bare, &[]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{MISSING_HERE}; {THERE}"));
+    let task = bed.house.add("Say hello").await;
+    let first = bed.house.claim_one().await;
+    assert_eq!(
+        bed.house.job(first).await.agent_node,
+        None,
+        "the own node comes first"
+    );
+    bed.house.drive(first).await;
+    assert_eq!(bed.strategies().await, ["no_cli on local"]);
+    let own = bed.node("local").await;
+    assert_eq!((own.stands.as_str(), own.taken), ("blacklisted", 0));
+    bed.house.restart().await;
+    let second = bed.house.claim_one().await;
+    let node = bed.house.job(second).await.agent_node.unwrap();
+    assert_eq!(node.as_str(), "far", "at once");
+    assert_eq!(bed.node("far").await.taken, 1);
+    bed.house.drive(second).await;
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+
+    bed.house.later(Duration::from_secs(1700));
+    assert_eq!(bed.node("local").await.stands, "blacklisted");
+    bed.house.later(Duration::from_secs(101));
+    assert_eq!(bed.node("local").await.stands, "usable", "by itself");
+    bed.house.role("developer", THERE);
+    bed.house.add("Say more").await;
+    let third = bed.house.claim_one().await;
+    assert_eq!(bed.house.job(third).await.agent_node, None);
+    bed.house.drive(third).await;
+}
+
+#[tokio::test]
+async fn when_both_nodes_lack_it_the_last_one_cools_down_and_by_hand_all_is_given_back() {
+    let Some(bed) = Bed::new(Mode::Bare, &["repair.node_cool_s = 300"]).await else {
+        return;
+    };
+    bed.house.role(
+        "developer",
+        &format!("[ -e \"$out/installed\" ] || exit 127; {THERE}"),
+    );
+    let task = bed.house.add("Say hello").await;
+    for _ in 0..2 {
+        let claim = bed.house.claim_one().await;
+        bed.house.drive(claim).await;
+    }
+    let stands = [bed.node("local").await.stands, bed.node("far").await.stands];
+    assert_eq!(stands, ["blacklisted", "cooled"]);
+    bed.house.later(Duration::from_secs(10));
+    assert!(bed.house.claim().await.is_empty());
+    fs::write(bed.house.path("out/installed"), "").unwrap();
+    nodes::clear(&bed.house.engine, "far").await.unwrap();
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+    assert!(bed.prompts().contains(&bed.root().display().to_string()));
+}
+
+#[tokio::test]
+async fn a_node_is_blacklisted_by_hand_with_a_reason_and_what_needs_a_label_goes_where_it_is() {
+    let labels = "nodes.far.labels = ['gpu']";
+    let Some(bed) = Bed::new(Mode::Bare, &[labels]).await else {
+        return;
+    };
+    let engine = &bed.house.engine;
+    let hour = Duration::from_secs(3600);
+    let unknown = nodes::blacklist(engine, "nowhere", hour, "x").await;
+    assert!(
+        matches!(unknown, Err(EngineError::NotFound { .. })),
+        "{unknown:?}"
+    );
+    let silent = nodes::blacklist(engine, "far", hour, " ").await;
+    assert!(matches!(silent, Err(EngineError::Invalid { .. })), "{silent:?}");
+    let until = nodes::blacklist(engine, "local", hour, "new disk").await.unwrap();
+    assert_eq!(until, engine.now() + hour);
+    let shorter = nodes::blacklist(engine, "local", Duration::from_secs(1), "again")
+        .await
+        .unwrap();
+    assert_eq!(shorter, until, "what lasts longer stays");
+    let own = bed.node("local").await;
+    assert_eq!(
+        (own.kind.as_str(), own.stands.as_str(), own.reason.as_deref()),
+        ("own", "blacklisted", Some("new disk"))
+    );
+    let far = bed.node("far").await;
+    assert_eq!(
+        (far.kind.as_str(), far.slots, far.labels),
+        ("ssh", Some(1), vec!["gpu".to_owned()])
+    );
+    bed.house.role("developer", THERE);
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    assert_eq!(bed.house.job(claim).await.agent_node.unwrap().as_str(), "far");
+    bed.house.drive(claim).await;
+    assert!(bed.prompts().starts_with(&bed.root().display().to_string()));
+}
