@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::document::Document;
 use super::layers::Findings;
@@ -41,6 +42,8 @@ pub struct SshNode {
     pub labels: BTreeSet<String>,
     /// Folder there: absolute, or from the login's home.
     pub root: String,
+    /// Silence after which a run there is given up, on both sides.
+    pub offline: Duration,
     /// This program there; none: it has none.
     pub orch: Option<String>,
     /// File and line.
@@ -71,8 +74,11 @@ impl SshNode {
             }
         }
         value.push_str(&format!(
-            ", slots = {}, labels = {:?}, root = {:?}",
-            self.slots, self.labels, self.root
+            ", slots = {}, labels = {:?}, root = {:?}, offline_s = {}",
+            self.slots,
+            self.labels,
+            self.root,
+            self.offline.as_secs()
         ));
         if let Some(orch) = &self.orch {
             value.push_str(&format!(", orch = {orch:?}"));
@@ -141,6 +147,9 @@ fn node(name: &str, table: &Table<'_>, source: String, cwd: &Path) -> Option<Ssh
         }
         port
     });
+    let offline = table
+        .whole("offline_s", 5)
+        .map_or(300, |at| at.value.unsigned_abs());
     let slots = table.whole("slots", 0).map_or(1, |at| at.value);
     let node = SshNode {
         name: named.ok()?,
@@ -153,6 +162,7 @@ fn node(name: &str, table: &Table<'_>, source: String, cwd: &Path) -> Option<Ssh
         root: table
             .parsed("root", folder)
             .map_or_else(|| ".orch-node".to_owned(), |at| at.value),
+        offline: Duration::from_secs(offline.into()),
         orch: table.parsed("orch", program).map(|at| at.value),
         source,
     };

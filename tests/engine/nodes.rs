@@ -361,6 +361,110 @@ async fn work_on_a_node_that_went_away_is_kept_there_and_fetched_when_it_is_back
     assert_eq!(bed.left_there(), [""; 0]);
 }
 
+#[tokio::test]
+async fn the_doctor_says_in_one_line_what_a_node_lacks() {
+    let Some(mut bed) = Bed::new(Mode::Shim, &[]).await else {
+        return;
+    };
+    let doctor = |bed: &Bed| {
+        let config = bed.house.path("orch.toml");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_orch"))
+            .args(["--json", "--config"])
+            .arg(&config)
+            .arg("doctor")
+            .current_dir(bed.house.path("."))
+            .output()
+            .unwrap();
+        let checks: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let node = checks
+            .into_iter()
+            .find(|check| check["check"] == "node far")
+            .unwrap();
+        format!(
+            "{}: {}",
+            node["state"].as_str().unwrap(),
+            node["found"].as_str().unwrap()
+        )
+    };
+    let well = doctor(&bed);
+    assert!(
+        well.starts_with("ok: git version") && well.contains(", orch "),
+        "{well}"
+    );
+    let config = fs::read_to_string(bed.house.path("orch.toml")).unwrap();
+    let wrong = config.replace(env!("CARGO_BIN_EXE_orch"), "/nowhere/orch");
+    fs::write(bed.house.path("orch.toml"), wrong).unwrap();
+    let missing = doctor(&bed);
+    assert_eq!(
+        missing,
+        "fail: /nowhere/orch does not run there: install it, or correct orch"
+    );
+    let root = bed.root().display().to_string();
+    fs::write(
+        bed.house.path("orch.toml"),
+        config.replace(&root, "/etc/passwd/x"),
+    )
+    .unwrap();
+    let closed = doctor(&bed);
+    assert!(
+        closed.contains("cannot be written") || closed.contains("does not run"),
+        "{closed}"
+    );
+    bed.sshd.stop();
+    let silent = doctor(&bed);
+    assert!(
+        silent.contains("Connection refused") && silent.contains("try `ssh"),
+        "{silent}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_node_could_not_forget_at_once_is_swept_when_it_answers_again() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE]).await else {
+        return;
+    };
+    bed.house.role("developer", THERE);
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    let dir = bed
+        .house
+        .data()
+        .join(format!("runs/{}-{}", claim.job, claim.epoch));
+    assert!(dir.join("far.gone").exists());
+    fs::remove_file(dir.join("far.gone")).unwrap();
+    let left = bed.root().join(format!("runs/{}-{}", claim.job, claim.epoch));
+    fs::create_dir_all(&left).unwrap();
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert!(swept.trouble.is_empty(), "{:?}", swept.trouble);
+    assert!(!left.exists() && dir.join("far.gone").exists());
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+}
+
+#[tokio::test]
+async fn an_agent_that_nobody_looks_after_any_more_is_ended_on_its_node_by_itself() {
+    let Some(mut bed) = Bed::new(Mode::Shim, &[ONLY_THERE, "nodes.far.offline_s = 5"]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; hold here"));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let reached = bed.house.path("out/here.reached");
+    driving.until("the agent holds", async || reached.exists()).await;
+    bed.sshd.stop();
+    bed.house
+        .until("nothing lives there", || bed.there().is_empty())
+        .await;
+    driving.end().await.unwrap();
+    assert_eq!(bed.strategies().await, ["offline on far"]);
+    bed.sshd.start_again();
+    orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    let wip = bed.house.wip();
+    assert_eq!(bed.house.kept(&wip[0], "src/code.txt").as_deref(), Some("work\n"));
+}
+
 /// On the service's own node the agent's program is missing.
 const MISSING_HERE: &str = "case $ORCH_PROMPT_FILE in */data/runs/*) exit 127;; esac";
 

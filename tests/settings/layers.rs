@@ -396,7 +396,7 @@ fn nodes_are_sections_of_a_file_and_shown_as_they_count() {
     assert_eq!(
         start.shown("nodes.mill"),
         "host = \"me@mill\", port = 2222, identity_file = \"/x/mill.key\", slots = 3, labels = {\"gpu\"}, \
-         root = \".orch-node\", orch = \"/usr/bin/orch\" from file /x/orch.toml:4"
+         root = \".orch-node\", offline_s = 300, orch = \"/usr/bin/orch\" from file /x/orch.toml:4"
     );
 }
 

@@ -276,8 +276,13 @@ fn postgres_plan(bed: &Bed, sent: &Sent) -> String {
     for (n, bind) in sent.binds.iter().enumerate().rev() {
         let value = match bind {
             serde_json::Value::Array(many) => {
+                let of = if many.iter().all(serde_json::Value::is_string) {
+                    "text"
+                } else {
+                    "bigint"
+                };
                 let many: Vec<String> = many.iter().map(ToString::to_string).collect();
-                format!("'{{{}}}'::bigint[]", many.join(","))
+                format!("'{{{}}}'::{of}[]", many.join(","))
             }
             other => other.to_string().replace('"', "'"),
         };

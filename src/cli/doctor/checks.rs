@@ -41,6 +41,7 @@ pub(super) fn all(global: &Global) -> Vec<Check> {
     checks.push(folder("repos_dir", &settings.repos_dir));
     checks.push(database(&settings));
     checks.push(git_program());
+    checks.extend(super::nodes::nodes(&settings));
     checks.extend(projects(&settings));
     checks.push(service(global));
     checks

@@ -1,6 +1,7 @@
 //! `orch doctor`: checks everything that Orch needs and says what to do. Changes nothing.
 
 mod checks;
+mod nodes;
 
 use std::path::{Path, PathBuf};
 

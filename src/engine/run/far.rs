@@ -20,8 +20,6 @@ use super::agent::{command_at, environment, launch_spec};
 use super::prepare::PROMPT_FILE;
 use super::{Attempt, run_dir, worktree};
 
-/// Silence of a node after which its run is given up.
-const OFFLINE_AFTER: Duration = Duration::from_secs(300);
 /// Beyond the limits of a run after which its far shim ends it by itself: nobody reached it.
 const UNREACHED: Duration = Duration::from_secs(120);
 /// What it takes to reach a node once more when its agent is to be ended.
@@ -107,7 +105,7 @@ fn far_run(engine: &Engine, a: &Attempt, node: &SshNode) -> FarRun {
         name: format!("{}-{}", a.claim.job, a.claim.epoch),
         orch: node.orch.clone(),
         grace_s: engine.settings().agent.kill_grace.as_secs(),
-        offline_after_s: OFFLINE_AFTER.as_secs(),
+        offline_after_s: node.offline.as_secs(),
     }
 }
 
@@ -127,7 +125,7 @@ fn far_spec(
         timeout: near.timeout.map(|limit| limit + UNREACHED),
         stall: None,
         startup: None,
-        lease: None,
+        lease: Some(far.lease()),
         // Of a log that is still written the first half stands in one file.
         log_cap_bytes: near.log_cap_bytes.saturating_mul(2),
         ..near

@@ -22,6 +22,8 @@ const OFFLINE: u8 = 255;
 const LOST: u8 = 126;
 /// The script's word for a shim that is gone.
 const SHIM_GONE: i32 = 3;
+/// The script's word for a turn that is over.
+const NEXT_TURN: i32 = 5;
 /// Before a connection that broke is made again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 64 * 1024;
@@ -118,8 +120,10 @@ impl Drive {
     /// With it: the agent runs under a shim there, and is followed over as many connections as it takes.
     fn follow(&mut self, orch: &str) -> End {
         let run_dir = self.far.run_dir();
-        let launched =
-            self.persist(|far| far.ask("starting", scripts::LAUNCH, &[&run_dir, orch], &[], QUICK));
+        let launched = self.persist(|far| {
+            let script = [scripts::RENEW, scripts::LAUNCH].concat();
+            far.ask("starting", &script, &[&run_dir, orch], &[], QUICK)
+        });
         if let Err(end) = launched {
             return end;
         }
@@ -135,6 +139,10 @@ impl Drive {
                 Some(0) => return self.result(),
                 Some(SHIM_GONE) => {
                     return End::Lost("the agent's shim is gone and left no exit record".to_owned());
+                }
+                Some(NEXT_TURN) => {
+                    silent = None;
+                    continue;
                 }
                 Some(_) | None => {}
             }
@@ -165,7 +173,8 @@ impl Drive {
     /// Prints the log from where it was seen, over one connection. Answers how that ended.
     fn print_from(&mut self, seen: &mut u64) -> Result<Option<i32>, End> {
         let (run_dir, offset) = (self.far.run_dir(), seen.to_string());
-        let mut command = self.far.target.command(scripts::FOLLOW, &[&run_dir, &offset]);
+        let script = [scripts::RENEW, scripts::FOLLOW].concat();
+        let mut command = self.far.target.command(&script, &[&run_dir, &offset]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -223,8 +232,20 @@ impl Drive {
             Ok(exit) => exit,
             Err(error) => return End::Lost(format!("its exit record is damaged: {error}")),
         };
-        if let Some(StopCause::NotStarted { why }) = &exit.cause {
-            writeln!(io::stderr(), "orch: node {}: {why}", self.far.node).ok();
+        match &exit.cause {
+            Some(StopCause::NotStarted { why }) => {
+                writeln!(io::stderr(), "orch: node {}: {why}", self.far.node).ok();
+            }
+            Some(StopCause::LeaseExpired { after_s }) => {
+                return End::Offline(format!("nobody here could look after the agent for {after_s} s"));
+            }
+            Some(
+                StopCause::Timeout { .. }
+                | StopCause::Stall { .. }
+                | StopCause::Startup { .. }
+                | StopCause::Stopped,
+            )
+            | None => {}
         }
         let code = exit.code.or(exit.signal.map(|signal| 128 + signal));
         End::Code(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(LOST))

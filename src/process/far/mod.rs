@@ -16,7 +16,7 @@ pub use drive::main;
 
 use super::files;
 use super::ssh::{Said, SshTarget, quoted};
-use super::{LaunchSpec, ProcessError};
+use super::{LaunchSpec, ProcessError, RunLease};
 
 /// The file of a run's own directory that says where its agent works.
 const RECORD: &str = "far.json";
@@ -114,6 +114,14 @@ impl FarRun {
         format!("refs/orch/runs/{}/{what}", self.name)
     }
 
+    /// What the run's shim there looks at: renewed by whoever follows it.
+    pub fn lease(&self) -> RunLease {
+        RunLease {
+            file: format!("{}/lease.json", self.run_dir()).into(),
+            ttl: Duration::from_secs(self.offline_after_s),
+        }
+    }
+
     fn ask(
         &self,
         what: &'static str,
@@ -199,7 +207,11 @@ impl FarRun {
     /// The program in its folder, with this environment and nothing else.
     fn start_script(&self, spec: &LaunchSpec) -> String {
         let mut script = scripts::CLEAR_ENVIRONMENT.to_owned();
-        for (name, value) in &spec.env {
+        let is_name = |name: &str| {
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+        };
+        for (name, value) in spec.env.iter().filter(|(name, _)| is_name(name)) {
             script.push_str(&format!("export {name}={}\n", quoted(value)));
         }
         let words: Vec<_> = [&spec.program]
@@ -260,4 +272,28 @@ impl FarRun {
         self.ask("tidying up", scripts::FORGET, &self.place(), &[], WHOLE)
             .map(drop)
     }
+}
+
+/// What a node has to have, as it says itself: the versions of git and, where `orch` names it, of this program.
+///
+/// # Errors
+/// `Offline`, or `Far` with what is missing.
+pub fn examine(
+    node: &str,
+    target: &SshTarget,
+    root: &str,
+    orch: Option<&str>,
+) -> Result<(String, Option<String>), ProcessError> {
+    let said = target.call(scripts::EXAMINE, &[root, orch.unwrap_or_default()], &[], QUICK)?;
+    if said.code != 0 {
+        return Err(ProcessError::Far {
+            node: node.to_owned(),
+            what: "the check",
+            code: said.code,
+            why: said.complaint,
+        });
+    }
+    let text = String::from_utf8_lossy(&said.stdout);
+    let mut lines = text.lines().map(str::to_owned);
+    Ok((lines.next().unwrap_or_default(), lines.next()))
 }

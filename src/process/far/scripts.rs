@@ -32,6 +32,24 @@ git read-tree "$4" >&2
 git update-index -q --refresh >&2 || :
 "#;
 
+/// `root orch`: prints what is there, and ends with 1 and what to do where something is missing. Changes nothing.
+pub const EXAMINE: &str = r#"
+unset CDPATH
+fail() { echo "$*" >&2; exit 1; }
+for program in git grep sed head tail wc env; do
+  command -v "$program" >/dev/null || fail "$program is not in the PATH of a login without a terminal: install it"
+done
+grep -qsz . /proc/self/environ || fail "/proc, or a grep that knows -z, is missing: agents could not be ended"
+place=$1
+until [ -e "$place" ]; do
+  case $place in */*) place=${place%/*} ;; *) place=. ;; esac
+  [ -n "$place" ] || place=/
+done
+[ -d "$place" ] && [ -w "$place" ] || fail "$place cannot be written: change its owner, or set root"
+git --version
+[ -z "$2" ] || "$2" --version || fail "$2 does not run there: install it, or correct orch"
+"#;
+
 /// `path`, the content on stdin.
 pub const PUT: &str = r#"
 set -eu
@@ -117,9 +135,20 @@ git --git-dir="$bare" for-each-ref --format='delete %(refname)' "refs/orch/runs/
 rm -rf -- "$1/runs/$3"
 "#;
 
+/// Before the two that follow: writes down that the run is looked after.
+pub const RENEW: &str = r#"
+renew() {
+  read -r up rest </proc/uptime
+  read -r boot </proc/sys/kernel/random/boot_id
+  printf '{"boot_id":"%s","since_boot":{"secs":%s,"nanos":0}}' "$boot" "${up%.*}" >"$run/lease.$$" &&
+    mv -f -- "$run/lease.$$" "$run/lease.json"
+}
+"#;
+
 /// `run_dir orch`: starts the shim there, once.
 pub const LAUNCH: &str = r#"
 run=$1
+renew
 started() { [ -e "$run/shim.json" ] || [ -e "$run/exit.json" ]; }
 started && exit 0
 cd -- "$run" || exit 126
@@ -132,9 +161,10 @@ until started; do
 done
 "#;
 
-/// `run_dir offset`: prints the log from there until the exit is recorded; ends with 3 when the shim is gone without.
+/// `run_dir offset`: prints the log from there until the exit is recorded; ends with 3 when the shim is gone without, and
+/// with 5 after about a minute: of a connection that nobody holds any more this side may not hear.
 pub const FOLLOW: &str = r#"
-run=$1 seen=$2
+run=$1 seen=$2 rounds=200
 lives() {
   pid=$(sed -n 's/.*"pid":\([0-9][0-9]*\).*/\1/p' "$run/shim.json" 2>/dev/null)
   [ -n "$pid" ] && grep -qszxF -e "ORCH_RUN_DIR=$run" "/proc/$pid/environ"
@@ -150,6 +180,9 @@ while :; do
   fi
   if [ "$over" = 3 ] && [ -e "$run/exit.json" ]; then continue; fi
   [ -z "$over" ] || exit "$over"
+  [ $((rounds % 3)) -ne 0 ] || renew
+  rounds=$((rounds - 1))
+  [ "$rounds" -gt 0 ] || exit 5
   sleep 0.3
 done
 "#;

@@ -6,7 +6,7 @@ use diesel::expression::{Expression, Selectable};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType, Nullable, Text};
+use diesel::sql_types::{BigInt, HasSqlType, Text};
 use diesel::sqlite::Sqlite;
 
 use super::JobRow;
@@ -43,15 +43,19 @@ where
     DB: Backend + HasSqlType<Text> + HasSqlType<BigInt>,
     str: ToSql<Text, DB>,
     i64: ToSql<BigInt, DB>,
-    for<'x> Option<&'x str>: ToSql<Nullable<Text>, DB>,
     EqAny<jobs::id, Vec<i64>>: QueryFragment<DB>,
     JobColumns: QueryFragment<DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_sql("UPDATE jobs SET status = 'running', attempts = attempts + 1, claim_epoch = claim_epoch + 1, node = ");
         out.push_bind_param::<Text, str>(self.request.node.as_str())?;
-        out.push_sql(", agent_node = ");
-        out.push_bind_param::<Nullable<Text>, Option<&str>>(&self.agent_node)?;
+        match self.agent_node {
+            Some(node) => {
+                out.push_sql(", agent_node = ");
+                out.push_bind_param::<Text, str>(node)?;
+            }
+            None => out.push_sql(", agent_node = NULL"),
+        }
         out.push_sql(", instance = ");
         out.push_bind_param::<Text, str>(self.request.instance.as_str())?;
         out.push_sql(", claimed_at = ");
