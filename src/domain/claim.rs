@@ -402,7 +402,8 @@ mod tests {
         let all = || vec![own.clone(), big.clone(), far.clone()];
         let full = |place| Place { free: 0, ..place };
         let none = |labels: &[&str]| Held::NoSuchNode(labels.iter().map(|l| (*l).to_owned()).collect());
-        let table: [(Vec<Place>, &[&str], Result<Option<&str>, Held>); 9] = [
+        type Case<'a> = (Vec<Place>, &'a [&'a str], Result<Option<&'a str>, Held>);
+        let table: [Case; 9] = [
             (all(), &[], Ok(None)),
             (all(), &["gpu"], Ok(Some("big"))),
             (vec![off(own.clone()), big.clone()], &[], Ok(Some("big"))),
