@@ -314,10 +314,15 @@ async fn a_run_goes_on_when_its_connection_is_cut() {
     let task = bed.house.add("Say hello").await;
     let claim = bed.house.claim_one().await;
     let mut driving = bed.house.driving(claim);
-    let path = |point: &str| bed.house.path(&format!("out/{point}.reached"));
-    for point in ["here", "again"] {
+    let dir = bed
+        .house
+        .data()
+        .join(format!("runs/{}-{}", claim.job, claim.epoch));
+    let printed = || orch::process::output_tail(&dir, 4096).unwrap();
+    for (point, line) in [("here", "before"), ("again", "after")] {
+        // What was printed came over the connection that is cut then.
         driving
-            .until("the agent holds", async || path(point).exists())
+            .until("the agent is followed", async || printed().contains(line))
             .await;
         driving
             .until("its connection is cut", async || bed.sshd.cut() > 0)
@@ -325,12 +330,7 @@ async fn a_run_goes_on_when_its_connection_is_cut() {
         bed.house.go(point);
     }
     driving.end().await.unwrap();
-    let dir = bed
-        .house
-        .data()
-        .join(format!("runs/{}-{}", claim.job, claim.epoch));
-    let printed = orch::process::output_tail(&dir, 4096).unwrap();
-    assert_eq!(printed, "before\nafter\nend\n", "each line once");
+    assert_eq!(printed(), "before\nafter\nend\n", "each line once");
     bed.house.run_all().await;
     assert_eq!(bed.house.stands(task).await, "done done");
     assert_eq!(bed.house.ran(), ["developer", "reviewer"]);
