@@ -139,12 +139,12 @@ fn pushed(body: &[u8]) -> Result<Said<RepositoryEvent>, Malformed> {
 struct PullRequestBody {
     #[serde(default)]
     action: Option<Text>,
+    number: i64,
     pull_request: PullRequest,
 }
 
 #[derive(Deserialize)]
 struct PullRequest {
-    number: i64,
     #[serde(default)]
     merged: bool,
     head: Head,
@@ -170,7 +170,7 @@ impl Head {
 
 fn pull_request(body: &[u8]) -> Result<Said<RepositoryEvent>, Malformed> {
     let read: PullRequestBody = decode(body)?;
-    let action = need(some(read.action), "action")?;
+    let action = need(some(read.action.clone()), "action")?;
     let change = match (action.as_str(), read.pull_request.merged) {
         ("opened" | "reopened", _) => PullRequestChange::Opened,
         // With a d at Gitea, without one at GitHub.
@@ -185,7 +185,7 @@ fn pull_request(body: &[u8]) -> Result<Said<RepositoryEvent>, Malformed> {
             )));
         }
     };
-    of_pull_request(body, read.pull_request, change)
+    of_pull_request(body, read, change)
 }
 
 fn reviewed(kind: &str, body: &[u8]) -> Result<Said<RepositoryEvent>, Malformed> {
@@ -203,24 +203,24 @@ fn reviewed(kind: &str, body: &[u8]) -> Result<Said<RepositoryEvent>, Malformed>
         }
     };
     let read: PullRequestBody = decode(body)?;
-    of_pull_request(body, read.pull_request, change)
+    of_pull_request(body, read, change)
 }
 
 fn of_pull_request(
     body: &[u8],
-    pull_request: PullRequest,
+    read: PullRequestBody,
     change: PullRequestChange,
 ) -> Result<Said<RepositoryEvent>, Malformed> {
-    let head = sha(&pull_request.head.sha, "pull_request.head.sha")?;
-    let number = pull_request.number;
-    let Some(branch) = pull_request.head.branch() else {
+    let (number, head) = (read.number, read.pull_request.head);
+    let sha = sha(&head.sha, "pull_request.head.sha")?;
+    let Some(branch) = head.branch() else {
         return Ok(Said::nothing("no task has a branch of that name"));
     };
     let what = Happened::PullRequest {
         number,
         change,
         branch,
-        head,
+        head: sha,
     };
     event(body, what)
 }

@@ -202,8 +202,8 @@ fn a_field_of_a_wrong_type_or_a_commit_that_is_none_is_named() {
         ),
         (
             "pull_request",
-            json!({"action": "opened", "pull_request": {"number": "3"}}),
-            "pull_request.number",
+            json!({"action": "opened", "number": "3", "pull_request": {"head": {"sha": HEAD}}}),
+            "number",
         ),
         (
             "action_run_success",
