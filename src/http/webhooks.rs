@@ -1,6 +1,7 @@
 //! Deliveries of webhooks: the signature is checked over the raw body, the delivery is stored, then it is answered. Never
 //! applies one, and never says more to a stranger than that it is not let in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -11,9 +12,12 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
 
 use super::body::BodyLimit;
 use super::error::Problem;
+use super::openapi::refusals::{Broken, TooLarge, TooSlow, Unreadable, Unsigned};
 use super::resource;
 use crate::domain::inbox::Source;
 use crate::engine::{Engine, inbox};
@@ -51,8 +55,8 @@ impl Secrets {
 }
 
 /// What a delivery is answered.
-#[derive(Debug, Serialize)]
-struct Accepted {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
     /// Its number in the inbox.
     id: i64,
     /// It was there already.
@@ -61,7 +65,14 @@ struct Accepted {
     again: bool,
 }
 
-async fn plane(
+/// A delivery of Plane. Answered when it is kept; it is applied afterwards.
+#[utoipa::path(
+    post, path = "/webhook/plane", tag = "webhooks", operation_id = "deliver_plane", security(()),
+    request_body = serde_json::Value,
+    params(("X-Plane-Signature" = Option<String>, Header, description = "HMAC-SHA256 of the raw body in lower-case hex.")),
+    responses((status = ACCEPTED, description = "It is kept.", body = Accepted), Refusals)
+)]
+pub(super) async fn plane(
     req: HttpRequest,
     payload: web::Payload,
     engine: web::Data<Engine>,
@@ -82,7 +93,14 @@ async fn plane(
     .await
 }
 
-async fn forge(
+/// A delivery of Gitea or Forgejo. Answered when it is kept; it is applied afterwards.
+#[utoipa::path(
+    post, path = "/webhook/gitea", tag = "webhooks", operation_id = "deliver_gitea", security(()),
+    request_body = serde_json::Value,
+    params(("X-Gitea-Signature" = Option<String>, Header, description = "HMAC-SHA256 of the raw body in lower-case hex.")),
+    responses((status = ACCEPTED, description = "It is kept.", body = Accepted), Refusals)
+)]
+pub(super) async fn forge(
     req: HttpRequest,
     payload: web::Payload,
     engine: web::Data<Engine>,
@@ -96,6 +114,22 @@ async fn forge(
     let event = named(headers, &["x-gitea-event", "x-forgejo-event"]);
     let finer = named(headers, &["x-gitea-event-type", "x-forgejo-event-type"]);
     accept(&engine, Source::Forge, body, delivery, event, finer).await
+}
+
+/// What a delivery can be refused for.
+struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let each = [
+            Unsigned::responses(),
+            Unreadable::responses(),
+            TooLarge::responses(),
+            TooSlow::responses(),
+            Broken::responses(),
+        ];
+        each.into_iter().flatten().collect()
+    }
 }
 
 /// A signature that could be one, and the key it must have been made with.

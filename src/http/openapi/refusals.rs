@@ -31,6 +31,8 @@ refusals! {
     Unreadable = BAD_REQUEST;
     /// The token is missing or wrong.
     NoToken = UNAUTHORIZED;
+    /// The signature is missing or wrong.
+    Unsigned = UNAUTHORIZED;
     /// Changes are not taken from there: from a page of another origin, or from another machine while no `api_token` is set.
     NotFromThere = FORBIDDEN;
     /// There is nothing of that name.
