@@ -22,7 +22,7 @@ use crate::domain::task::Task;
 use crate::domain::time::Timestamp;
 use crate::process;
 use crate::store::incidents::{self, NewIncident};
-use crate::store::nodes::{self, NodeCut, NodeOff, Off};
+use crate::store::nodes::{self, NodeCut, NodeOff, Off, Others};
 use crate::store::retries::{self, AuditEvent, NewAudit};
 use crate::store::{Conn, StoreError};
 
@@ -166,8 +166,9 @@ pub(super) fn answer(tx: &mut Conn, a: &Case, f: &Failure, now: Timestamp) -> Re
     incidents::settle(tx, a.task.id, false, now)?;
     let fingerprint = Fingerprint::of(&f.found.strategy, &f.text);
     let head = a.head.as_str();
-    let situation = situation(tx, a, f, (&fingerprint, head), now)?;
-    let plan = match f.absent && !situation.others {
+    let others = nodes::others(tx, (&f.node, &f.own_node), &f.takers, f.heard_since, now)?;
+    let situation = situation(tx, a, f, (&fingerprint, head, others), now)?;
+    let plan = match f.absent && others == Others::None {
         // Waiting installs nothing, and would hold up every other project.
         true => Plan {
             stop: Some("no other node has it".to_owned()),
@@ -243,7 +244,7 @@ fn situation(
     tx: &mut Conn,
     a: &Case,
     f: &Failure,
-    (fingerprint, head): (&Fingerprint, &str),
+    (fingerprint, head, others): (&Fingerprint, &str, Others),
     now: Timestamp,
 ) -> Result<Situation, StoreError> {
     let cuts = nodes::cuts(tx, now)?
@@ -253,7 +254,7 @@ fn situation(
     let cuts = u32::try_from(cuts).unwrap_or(u32::MAX);
     Ok(Situation {
         slots: f.slots.saturating_sub(cuts).max(1),
-        others: nodes::others(tx, (&f.node, &f.own_node), &f.takers, f.heard_since, now)?,
+        others: others == Others::Usable,
         timeout_percent: u32::try_from(a.job.timeout_percent).unwrap_or(100),
         timeout: f.timeout,
         timeout_cap: f.timeout_cap,

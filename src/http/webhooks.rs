@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest name of a delivery, or of a kind of event, that is kept.
 const NAME_MAX: usize = 100;
 
-pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+/// The routes, for a server that knows [`Secrets`], a body limit and the engine.
+pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/webhook/plane", "POST").route(web::post().to(plane)))
         .service(resource("/webhook/gitea", "POST").route(web::post().to(forge)));
 }
@@ -81,16 +82,13 @@ pub(super) async fn plane(
     let headers = req.headers();
     let signature = Signature::of(headers, &["x-plane-signature"], secrets.plane.as_ref())?;
     let body = signature.body(&req, payload).await?;
-    let name = |key| named(headers, &[key]);
-    accept(
-        &engine,
-        Source::Plane,
-        body,
-        name("x-plane-delivery"),
-        name("x-plane-event"),
-        String::new(),
-    )
-    .await
+    let about = About {
+        source: Source::Plane,
+        delivery: named(headers, &["x-plane-delivery"]),
+        event: named(headers, &["x-plane-event"]),
+        event_type: String::new(),
+    };
+    keep(&engine, about.with(&body)?).await
 }
 
 /// A delivery of Gitea or Forgejo. Answered when it is kept; it is applied afterwards.
@@ -106,14 +104,30 @@ pub(super) async fn forge(
     engine: web::Data<Engine>,
     secrets: web::Data<Secrets>,
 ) -> Result<HttpResponse, Problem> {
+    let new = read_forge(&req, payload, &secrets).await?;
+    keep(&engine, new).await
+}
+
+/// A delivery of Gitea or Forgejo whose signature is right and whose body is JSON; not kept yet.
+///
+/// # Errors
+/// What it is refused for.
+pub async fn read_forge(
+    req: &HttpRequest,
+    payload: web::Payload,
+    secrets: &Secrets,
+) -> Result<NewDelivery, Problem> {
     let headers = req.headers();
     let keys = ["x-gitea-signature", "x-forgejo-signature"];
     let signature = Signature::of(headers, &keys, secrets.forge.as_ref())?;
-    let body = signature.body(&req, payload).await?;
-    let delivery = named(headers, &["x-gitea-delivery", "x-forgejo-delivery"]);
-    let event = named(headers, &["x-gitea-event", "x-forgejo-event"]);
-    let finer = named(headers, &["x-gitea-event-type", "x-forgejo-event-type"]);
-    accept(&engine, Source::Forge, body, delivery, event, finer).await
+    let body = signature.body(req, payload).await?;
+    let about = About {
+        source: Source::Forge,
+        delivery: named(headers, &["x-gitea-delivery", "x-forgejo-delivery"]),
+        event: named(headers, &["x-gitea-event", "x-forgejo-event"]),
+        event_type: named(headers, &["x-gitea-event-type", "x-forgejo-event-type"]),
+    };
+    about.with(&body)
 }
 
 /// What a delivery can be refused for.
@@ -217,29 +231,34 @@ fn named(headers: &HeaderMap, names: &[&str]) -> String {
     given.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect()
 }
 
-async fn accept(
-    engine: &Engine,
+/// What the headers say.
+struct About {
     source: Source,
-    body: web::Bytes,
     delivery: String,
     event: String,
     event_type: String,
-) -> Result<HttpResponse, Problem> {
-    let text = std::str::from_utf8(&body).map_err(|e| not_json(&e))?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|e| not_json(&e))?;
-    let digest = format!("{:x}", Sha256::digest(&body));
-    let new = NewDelivery {
-        source,
-        delivery: if delivery.is_empty() {
-            digest.clone()
-        } else {
-            delivery
-        },
-        digest,
-        event,
-        event_type,
-        body: text.to_owned(),
-    };
+}
+
+impl About {
+    fn with(self, body: &[u8]) -> Result<NewDelivery, Problem> {
+        let text = std::str::from_utf8(body).map_err(|e| not_json(&e))?;
+        serde_json::from_str::<IgnoredAny>(text).map_err(|e| not_json(&e))?;
+        let digest = format!("{:x}", Sha256::digest(body));
+        Ok(NewDelivery {
+            source: self.source,
+            delivery: match self.delivery.is_empty() {
+                true => digest.clone(),
+                false => self.delivery,
+            },
+            digest,
+            event: self.event,
+            event_type: self.event_type,
+            body: text.to_owned(),
+        })
+    }
+}
+
+async fn keep(engine: &Engine, new: NewDelivery) -> Result<HttpResponse, Problem> {
     let received = inbox::receive(engine, new).await?;
     Ok(HttpResponse::Accepted().json(Accepted {
         id: received.id(),

@@ -201,8 +201,19 @@ pub fn cuts(conn: &mut Conn, now: Timestamp) -> Result<Vec<NodeCut>, StoreError>
         .collect())
 }
 
-/// Whether another node than this one is there and given work: one of those that this service can use itself
-/// (`takers`), or one of another service that was heard since then.
+/// Which nodes there are besides one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// None at all.
+    None,
+    /// Some, and each is given nothing for a while.
+    Off,
+    /// One that is given work.
+    Usable,
+}
+
+/// Which other nodes than this one there are: of those that this service can use itself (`takers`), and those of other
+/// services that were heard since then.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -212,7 +223,7 @@ pub fn others(
     takers: &[NodeName],
     heard_since: Timestamp,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Others, StoreError> {
     let mut there: Vec<String> = on!(&mut *conn, c => instances::table
         .filter(instances::stopped_at.is_null())
         .filter(instances::heartbeat_at.ge(heard_since.0))
@@ -224,12 +235,13 @@ pub fn others(
     let takers = takers.iter().filter(|taker| *taker != node);
     there.extend(takers.map(NodeName::to_string));
     if there.is_empty() {
-        return Ok(false);
+        return Ok(Others::None);
     }
     let off = off(conn, now)?;
-    Ok(there
+    let usable = there
         .iter()
-        .any(|name| off.iter().all(|o| o.node.as_str() != name)))
+        .any(|name| off.iter().all(|o| o.node.as_str() != name));
+    Ok(if usable { Others::Usable } else { Others::Off })
 }
 
 /// Nodes of other services that were heard since then.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use fingerprint::Fingerprint;
 pub use rules::{Match, MatchedBy, Rules, RulesError, SHIPPED, Strategy};
-pub use text::{ErrorText, OUTPUT_TAIL};
+pub use text::{ErrorText, OUTPUT_TAIL, REPORTS};
 
 /// What is done about a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -220,9 +220,7 @@ impl Rules {
         match found {
             Some((strategy, by)) => Match {
                 at_end: match &by {
-                    MatchedBy::Pattern(_) => {
-                        strategy.hits(text.first_line()) || strategy.hits(text.last_words())
-                    }
+                    MatchedBy::Pattern(_) => strategy.hits_at_end(text),
                     MatchedBy::ExitCode(_) | MatchedBy::Signal(_) | MatchedBy::Nothing => true,
                 },
                 strategy: strategy.name.clone(),
@@ -256,10 +254,18 @@ impl Strategy {
         {
             return Some(MatchedBy::Signal(signal.to_owned()));
         }
-        // An agent mistypes a command, or a test of its project is refused a connection, long before it ends of something
-        // else: a rule that takes a node from everybody looks at the last words alone.
-        let counts = pattern_hits && (self.fix != Fix::BlacklistNode || self.hits(text.last_words()));
+        // An agent mistypes a command, writes about memory or resolves a conflict long before it ends of something else: a
+        // rule that takes something from everybody, or stops the task, looks only at how it ended and at its last words.
+        let grave = match self.fix {
+            Fix::BlacklistNode | Fix::ReduceSlots | Fix::Manual => true,
+            Fix::IncreaseTimeout | Fix::Cooldown | Fix::EnrichPrompt | Fix::Retry => false,
+        };
+        let counts = pattern_hits && (!grave || self.hits_at_end(text));
         counts.then(|| MatchedBy::Pattern(self.words(text)))
+    }
+
+    fn hits_at_end(&self, text: &ErrorText) -> bool {
+        self.hits(text.first_line()) || self.hits(text.last_words())
     }
 
     fn hits(&self, text: &str) -> bool {

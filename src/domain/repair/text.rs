@@ -12,6 +12,9 @@ pub const OUTPUT_TAIL: usize = 64 * 1024;
 /// Bytes of the end in which a program says why it gives up: further up stands what an agent read and wrote.
 const LAST_WORDS: usize = 2 * 1024;
 
+/// Stands between how an attempt ended and what its agent reports of it, both in the first line.
+pub const REPORTS: &str = ", but the agent reports: ";
+
 /// `exit code 143 SIGTERM (timeout after 1800s)`, as the process layer words it, or what a person types: `exit 143`.
 static EXIT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)\bexit (?:code |status )?([0-9]{1,3})\b(?:[ :]+(SIG[A-Z0-9]+)\b)?").ok()
@@ -31,10 +34,12 @@ impl ErrorText {
     /// are taken out, and no more than [`OUTPUT_TAIL`] bytes of the output stay.
     pub fn new(ended: &str, output: &str) -> Self {
         let first = quoted::one_line(ended, 1000);
-        let exit = EXIT.as_ref().and_then(|exit| exit.captures(&first));
+        // What the agent says of itself comes after how it ended.
+        let how = first.split(REPORTS).next().unwrap_or_default();
+        let exit = EXIT.as_ref().and_then(|exit| exit.captures(how));
         let exit_code = exit.as_ref().and_then(|c| c[1].parse().ok());
         let named = exit.and_then(|c| c.get(2)).map(|m| m.as_str().to_uppercase());
-        let signal = named.or_else(|| SIGNAL.as_ref()?.find(&first).map(|m| m.as_str().to_owned()));
+        let signal = named.or_else(|| SIGNAL.as_ref()?.find(how).map(|m| m.as_str().to_owned()));
         let tail = quoted::clean_tail(output, OUTPUT_TAIL);
         let text = if tail.is_empty() {
             first
@@ -95,7 +100,12 @@ mod tests {
 
     #[test]
     fn the_first_line_alone_tells_exit_and_signal() {
-        let table: [(&str, Option<i32>, Option<&str>); 7] = [
+        let table: [(&str, Option<i32>, Option<&str>); 8] = [
+            (
+                "exit code 1, but the agent reports: exit code 137 SIGKILL",
+                Some(1),
+                None,
+            ),
             (
                 "exit code 143 SIGTERM (timeout after 1800s)",
                 Some(143),

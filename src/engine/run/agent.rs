@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::agents::preset::{self, AgentChoice, AgentCommand, PromptInput};
 use crate::domain::budget;
+use crate::domain::repair::REPORTS;
 use crate::domain::run::{ExitRecord, RunStep, StopCause};
 use crate::process::{self, LaunchSpec, ProcessWatch, RunState};
 use crate::settings::project::{self, AgentSettings};
@@ -135,9 +136,10 @@ pub(super) async fn ended(engine: &Engine, a: &mut Attempt, exit: ExitRecord) ->
         Some(_) | None => process::exit_text(&exit),
     };
     let failure = match (&report.failure, succeeded) {
-        (Some(why), true) => Some(format!("{text}, but the agent reports: {why}")),
-        (_, true) => None,
-        (_, false) => Some(text),
+        // Also where it failed: of a long stream of JSON the last words need not be the ones that tell.
+        (Some(why), _) => Some(format!("{text}{REPORTS}{why}")),
+        (None, true) => None,
+        (None, false) => Some(text),
     };
     let patch = RunPatch {
         step: Some(RunStep::Exited),

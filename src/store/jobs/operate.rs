@@ -125,7 +125,17 @@ pub fn retry(conn: &mut Conn, id: JobId, now: Timestamp) -> Result<Retried, Stor
         waits: None,
     };
     Ok(match enqueue(conn, &fresh, now)? {
-        Enqueued::New(job) => Retried::New(job),
+        Enqueued::New(job) => {
+            // What repair gave it for its next attempt is for this one.
+            on!(conn, c => diesel::update(jobs::table)
+                .filter(jobs::id.eq(job.id.0))
+                .set(jobs::timeout_percent.eq(failed.timeout_percent))
+                .execute(c))?;
+            Retried::New(Job {
+                timeout_percent: failed.timeout_percent,
+                ..job
+            })
+        }
         Enqueued::AlreadyLive(job) => Retried::AlreadyLive(job),
     })
 }

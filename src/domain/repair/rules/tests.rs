@@ -198,6 +198,45 @@ fn what_could_be_read_two_ways_is_decided_and_for_a_reason() {
     }
 }
 
+/// What stands far above the end was read, written or overcome by the agent; what ended it comes last.
+#[test]
+fn what_takes_from_everybody_or_stops_a_task_is_looked_for_at_the_end_alone() {
+    let work = "a line of ordinary work\n".repeat(1_000);
+    let limit = "You've hit your usage limit, resets 3pm";
+    let table = [
+        (
+            format!("exit code 1\nfatal: out of memory, malloc failed\n{work}assertion failed"),
+            "none",
+        ),
+        (format!("exit code 1\nOOM\n{work}{limit}"), "rate_limit"),
+        (
+            format!("exit code 1\n{work}fatal: out of memory, malloc failed"),
+            "oom",
+        ),
+        (
+            format!("exit code 1\nCONFLICT (content): Merge conflict in a.rs\n{work}API Error: 500"),
+            "none",
+        ),
+        (
+            format!("exit code 1\n{work}CONFLICT (content): Merge conflict in a.rs"),
+            "git_conflict",
+        ),
+        (
+            format!("exit code 1\nclaud: command not found\n{work}assertion failed"),
+            "none",
+        ),
+        // What the agent reports stands in the first line.
+        (
+            format!("exit code 1, but the agent reports: {limit}\n{work}"),
+            "rate_limit",
+        ),
+    ];
+    for (text, strategy) in table {
+        let shown: String = text.chars().take(80).collect();
+        assert_eq!(strategy_of(&text), strategy, "{shown:?} …");
+    }
+}
+
 #[test]
 fn an_empty_output_is_a_failure_of_developers_only() {
     let text = ErrorText::parse("exit code 1\n0 files changed");
@@ -281,11 +320,11 @@ fn a_broken_file_is_refused_by_the_name_of_what_is_broken() {
 /// that grows with the text alone.
 #[test]
 fn nested_quantifiers_do_no_harm() {
-    let nested = format!("{}a{}", "(".repeat(2_500), ")*".repeat(2_500));
-    let growing = format!("(?:{})", "(a{1,50}){1,50}".repeat(660));
-    let flat = "(a*)*b|".repeat(1_400);
+    let nested = format!("{}a{}", "(".repeat(3_400), ")*".repeat(3_400));
+    let growing = format!("(?:{})", "(a{1,50}){1,50}".repeat(680));
+    let flat = "(a*)*b|".repeat(1_430);
     for (pattern, taken) in [(&nested, false), (&growing, false), (&flat, true)] {
-        assert!(pattern.len() >= 7_000, "{}", pattern.len());
+        assert!(pattern.len() >= 10_000, "{}", pattern.len());
         let json = serde_json::json!({ "strategies": { "evil": { "pattern": pattern } } }).to_string();
         match Rules::parse(&json) {
             Ok(rules) => {
