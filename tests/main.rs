@@ -11,6 +11,7 @@ mod http;
 mod instances;
 mod model;
 mod openapi;
+mod plane;
 mod process;
 mod schedules;
 mod settings;

@@ -22,6 +22,7 @@
 
 mod agent;
 mod api;
+pub mod fake_plane;
 mod fake_service;
 mod postgres;
 mod processes;
