@@ -1,7 +1,9 @@
 //! The words of the product as types, and its decisions as functions of values.
 //! Never does I/O, never reads a clock, knows neither Diesel nor actix.
 
+pub mod allowance;
 pub mod batch;
+pub mod board;
 pub mod budget;
 pub mod claim;
 pub mod classify;

@@ -1,15 +1,17 @@
-//! Delivers the outbox: a comment to the local tracker's comments, a state to the task itself, a notification to every
+//! Delivers the outbox: a comment to the local tracker's comments or to Plane, a state to Plane, a notification to every
 //! channel that is set up. A notice is marked only after its effect; what went wrong decides when it is tried again.
+
+mod plane;
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use crate::domain::delivery::{Channel, Fate, Sending, fate, refused_before};
 use crate::domain::id::FencingToken;
 use crate::domain::time::Timestamp;
 use crate::integrations::notify::Receivers;
-use crate::integrations::tracker::Tracker;
+use crate::integrations::tracker;
 use crate::store::outbox::{self, Failed, NewOutbox, Notice, OutboxId, OutboxKind};
 use crate::store::{Conn, Guarded, StoreError};
 
@@ -108,7 +110,15 @@ struct Round<'a> {
 impl Round<'_> {
     async fn channel(&self, channel: Channel, notices: Vec<Notice>) -> Result<Done, EngineError> {
         match channel {
-            Channel::Tracker => self.here(notices, track).await,
+            Channel::Tracker => {
+                let (away, here) = self.by_tracker(notices).await?;
+                let (away, here) = join(self.to_plane(away), self.here(here, tracker::keep)).await;
+                let (away, here) = (away?, here?);
+                Ok(Done {
+                    sent: away.sent + here.sent,
+                    trouble: away.trouble,
+                })
+            }
             Channel::People => {
                 let channels = self.receivers.channels();
                 self.here(notices, move |tx, notice, now| tell(tx, notice, &channels, now))
@@ -223,10 +233,6 @@ impl Round<'_> {
         });
         Ok(marked.await?)
     }
-}
-
-fn track(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<(), StoreError> {
-    Tracker::Local.deliver(tx, notice, now)
 }
 
 /// Gives each channel a notice of its own, once for the cause.

@@ -49,6 +49,7 @@ use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
 use crate::git::GitError;
+use crate::integrations::tracker::plane;
 use crate::process::{Moment, ProcessError};
 use crate::settings::Settings;
 use crate::store::{Retry, Store, StoreError, jobs};
@@ -123,6 +124,7 @@ pub struct Engine {
     audited: Arc<tokio::sync::Mutex<Option<repair::audit::Standing>>>,
     /// Held while something is pruned.
     pruning: Arc<tokio::sync::Mutex<()>>,
+    plane: plane::Shared,
     tidying: Arc<[Arc<tokio::sync::Mutex<()>>; LANES]>,
 }
 
@@ -148,6 +150,7 @@ impl Engine {
             rules: Arc::default(),
             audited: Arc::default(),
             pruning: Arc::default(),
+            plane: plane::Shared::default(),
             tidying: Arc::default(),
         }
     }
@@ -289,6 +292,11 @@ impl Engine {
 
     fn presets(&self) -> &Presets {
         &self.parts.presets
+    }
+
+    /// What all who ask Plane share.
+    fn plane(&self) -> &plane::Shared {
+        &self.plane
     }
 
     fn exe(&self) -> &std::path::Path {

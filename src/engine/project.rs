@@ -31,10 +31,10 @@ impl ProjectHandle {
     /// A project whose bare clone lives in `repos_dir`.
     ///
     /// # Errors
-    /// [`NotSupported`] when it names a forge or tracker that this version does not speak.
+    /// [`NotSupported`] when it names a forge that this version does not speak.
     pub fn new(id: ProjectId, config: Project, repos_dir: &Path) -> Result<Self, NotSupported> {
         let bare = repos_dir.join(format!("{}.git", config.name));
-        let (forge, tracker) = (Forge::of(config.forge)?, Tracker::of(config.tracker)?);
+        let (forge, tracker) = (Forge::of(config.forge)?, Tracker::of(config.tracker));
         Ok(Self {
             id,
             config,

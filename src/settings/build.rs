@@ -339,6 +339,10 @@ fn plane(v: &Values) -> Plane {
     Plane {
         url: v.text("plane.url"),
         api_token: v.secret("plane.api_token"),
+        role_tokens: Role::ALL
+            .into_iter()
+            .filter_map(|role| Some((role, v.secret(&format!("plane.token_{}", role.as_str()))?)))
+            .collect(),
         workspace: v.text("plane.workspace"),
         webhook_secret: v.secret("plane.webhook_secret"),
     }

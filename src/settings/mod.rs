@@ -197,6 +197,7 @@ impl Settings {
         ]
         .into_iter()
         .flatten()
+        .chain(self.plane.role_tokens.values())
         .collect()
     }
 }

@@ -216,6 +216,8 @@ pub struct Plane {
     pub url: Option<String>,
     /// API token.
     pub api_token: Option<Secret>,
+    /// API tokens of roles that comment under a name of their own: `plane.token_developer` …
+    pub role_tokens: BTreeMap<Role, Secret>,
     /// Slug of the workspace.
     pub workspace: Option<String>,
     /// Signs webhooks; without one they are refused.

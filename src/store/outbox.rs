@@ -9,8 +9,9 @@ use super::decode::{Cell, Row, rows, to_json};
 use super::{Conn, Guarded, Listing, StoreError};
 use crate::domain::delivery::{Attempted, Channel};
 use crate::domain::id::TaskId;
+use crate::domain::task::TrackerKind;
 use crate::domain::time::Timestamp;
-use crate::schema::outbox;
+use crate::schema::{outbox, tasks};
 
 mod people;
 
@@ -334,6 +335,23 @@ pub fn hold_back(conn: &mut Conn, channel: Channel, until: Timestamp) -> Result<
         .filter(Pending)
         .filter(outbox::channel.eq(channel.as_str()))
         .filter(outbox::available_at.lt(until.0))
+        .set(outbox::available_at.eq(until.0))
+        .execute(c))?;
+    Ok(())
+}
+
+/// The same for a tracker: nothing of the tasks whose issues are there is due before then.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn hold_back_tracker(conn: &mut Conn, tracker: TrackerKind, until: Timestamp) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(outbox::table)
+        .filter(Pending)
+        .filter(outbox::channel.eq(Channel::Tracker.as_str()))
+        .filter(outbox::available_at.lt(until.0))
+        .filter(outbox::task_id.eq_any(tasks::table
+            .filter(tasks::tracker.eq(tracker.as_str()))
+            .select(tasks::id.nullable())))
         .set(outbox::available_at.eq(until.0))
         .execute(c))?;
     Ok(())

@@ -13,7 +13,7 @@ use super::scene::Database;
 use super::undisturbed;
 
 /// Points that no play of this suite comes to, and what is known of them instead.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     (
         "commit engine::heal::actor_restarted",
         "needs a panic of one of the service's own actors, which nothing outside can cause; its one row only tells of it, and the \
@@ -36,6 +36,16 @@ const ELSEWHERE: [(&str, &str); 8] = [
     (
         "deed end an ssh that hangs",
         "needs a node that is silent for minutes; the child is ours, and ends with its connection",
+    ),
+    (
+        "deed give an issue in Plane a state",
+        "needs a Plane; who dies before or after it asks for the state again, finds it or writes it, and has noted that its echo \
+         is its own: engine::to_plane",
+    ),
+    (
+        "deed comment on an issue in Plane",
+        "needs a Plane; who dies before or after it sends the comment again, and Plane keeps one for its external id: \
+         plane::client, engine::to_plane",
     ),
     (
         "commit engine::budget::park",

@@ -22,5 +22,6 @@ mod repairing;
 mod rescue;
 mod superseded;
 mod telling;
+mod to_plane;
 mod waiting;
 mod walking;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use orch::domain::id::StageName;
 use orch::domain::pipeline::{GateKind, Pipeline, Role};
-use orch::domain::task::TrackerKind;
+use orch::domain::task::{TaskStatus, TrackerKind};
 use orch::settings::Project;
 use orch::settings::project::{Ci, DeployBy, ForgeKind, NewAgent, NewProject, PromptDelivery, load_all};
 
@@ -335,8 +336,32 @@ fn a_self_hosting_project_is_never_deployed_without_confirm_deploy() {
 }
 
 #[test]
+fn a_project_in_plane_names_it_and_may_name_its_states() {
+    const ID: &str = "466f86a0-188f-422a-9829-30cfab484979";
+    let start = Start::new()
+        .env("ORCH_PLANE_URL", "https://plane.example.org")
+        .env("ORCH_PLANE_API_TOKEN", "t")
+        .env("ORCH_PLANE_WORKSPACE", "w");
+    let plane = "repo = \"/r\"\ntracker = \"plane\"\n";
+    let states = "[tracker_states]\ndone = \"Shipped\"\ndevelopment = \"Coding\"";
+    let project = parse_with(&start, &format!("{plane}plane_project = \"{ID}\"\n{states}")).unwrap();
+    assert_eq!(project.plane_project.as_deref(), Some(ID));
+    let stage = StageName::trusted("development");
+    assert_eq!(project.board.state(TaskStatus::Done, &stage), "Shipped");
+    assert_eq!(project.board.state(TaskStatus::Active, &stage), "Coding");
+    let wrong = format!("{plane}plane_project = \"shop\"\n[tracker_states]\ndon = \"x\"\nblocked = \" \"");
+    assert_snapshot!(parse_with(&start, &wrong).unwrap_err(), @r#"
+    /x/projects/shop.toml:3: plane_project = "shop": give the id, such as "466f86a0-188f-422a-9829-30cfab484979"
+    /x/projects/shop.toml:4: tracker_states.blocked is empty: give the name of a state
+    /x/projects/shop.toml:4: tracker_states: "don" is neither a stage nor one of created, in_progress, in_review, needs_input, blocked, cancelled, done, approved, rejected, confirm_deploy
+    "#);
+    assert_snapshot!(refused(&format!("repo = \"/r\"\nplane_project = \"{ID}\"")), @r#"/x/projects/shop.toml:2: plane_project is for tracker = "plane": set that, or remove this"#);
+}
+
+#[test]
 fn forge_and_tracker_need_their_settings() {
     assert_snapshot!(refused("repo = \"/r\"\nforge = \"gitea\"\ntracker = \"plane\""), @r#"
+    /x/projects/shop.toml:1: plane_project is missing: give the id of the project at Plane; it stands in the address of its page
     /x/projects/shop.toml:2: forge = "gitea" needs settings that are not set: gitea.url, gitea.token
     /x/projects/shop.toml:3: tracker = "plane" needs settings that are not set: plane.url, plane.api_token, plane.workspace
     "#);

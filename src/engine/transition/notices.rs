@@ -54,7 +54,8 @@ pub(super) fn notice_state(tx: &mut Conn, task: &Task, now: Timestamp) -> Result
         task,
         OutboxKind::State,
         &format!("state:{}:{}", task.id, task.version),
-        json!({ "state": state }),
+        // How the task stood: its project has the board's names.
+        json!({ "state": state, "status": task.status.as_str(), "stage": task.stage.as_str() }),
         now,
     )
 }

@@ -8,6 +8,7 @@ mod new;
 mod read;
 mod stages;
 pub(super) mod table;
+mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub use error::{ProjectError, ProjectProblem};
 pub use new::{NewAgent, NewProject};
 
 use super::Settings;
+use crate::domain::board::Board;
 use crate::domain::budget::Limits;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::domain::pipeline::{Pipeline, Role};
@@ -41,6 +43,10 @@ pub struct Project {
     pub ci: Ci,
     /// Where its tasks come from.
     pub tracker: TrackerKind,
+    /// The project's id at Plane; there is one where the tracker is Plane, and only there.
+    pub plane_project: Option<String>,
+    /// The tracker's names for states.
+    pub board: Board,
     /// Where its branches and pull requests live.
     pub forge: ForgeKind,
     /// Its stages.

@@ -11,7 +11,9 @@ use super::deliver::{self, Place};
 use super::error::ProjectError;
 use super::stages::{self, Means, Times};
 use super::table::{At, Notes, Table};
+use super::tracker;
 use super::{AgentSettings, Ci, DeployBy, Project};
+use crate::domain::board::Board;
 use crate::domain::budget::Limits;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::domain::pipeline::{DefaultPipeline, Pipeline, Role};
@@ -69,6 +71,8 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
     let forge = deliver::forge(top, place.as_ref(), settings);
     let ci = deliver::ci(top, test_command.is_some(), forge);
     let tracker = deliver::tracker(top, settings);
+    let plane_project = tracker::plane_project(top, tracker);
+    let states = tracker::states(top);
     let (default_agent, agents) = agents::agents(top, settings);
     let self_hosting = top.switch("self_hosting");
     let deploy = deliver::deploy(top);
@@ -105,6 +109,13 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         .and_then(|at| usize::try_from(at.value).ok());
     let retries = top.whole("max_developer_retries", 0).map(|at| at.value);
     let budget = budget(top, settings);
+    if let Some(states) = &states {
+        let stages = match &own {
+            Some(At { value, .. }) => value.clone(),
+            None => Some(default_pipeline(&means, deploy.wants_approval(settings))),
+        };
+        tracker::refuse_unknown(top, states, stages.as_ref());
+    }
     if !notes.are_empty() {
         return None;
     }
@@ -125,6 +136,8 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             prune_command,
             ci,
             tracker,
+            plane_project,
+            board: Board::new(states.map(|at| at.value).unwrap_or_default()),
             forge,
             deploy: deploy.settle(&pipeline),
             pipeline,

@@ -3,11 +3,13 @@
 mod change;
 mod dependencies;
 mod list;
+mod unseen;
 
 pub use change::{TaskChange, compare_and_set, reprioritise};
 pub use dependencies::{AddDependency, add_dependency, dependants, dependencies};
 pub(super) use list::Unfinished;
 pub use list::{Candidates, Forgotten, TaskFilter, list, reconcile_candidates};
+pub use unseen::{Unseen, unseen, will_write_state, wrote_state};
 
 use diesel::prelude::*;
 

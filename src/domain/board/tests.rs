@@ -1,0 +1,44 @@
+use super::*;
+
+fn board(written: &[(&str, &str)]) -> Board {
+    let owned = written.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    Board::new(owned.collect())
+}
+
+#[test]
+fn a_standing_has_the_name_that_the_project_gives_it_or_else_the_usual_one() {
+    let own = board(&[
+        ("done", "Shipped"),
+        ("development", "Coding"),
+        ("in_review", "Check"),
+    ]);
+    let stage = StageName::trusted("development");
+    let table = [
+        (TaskStatus::Active, "Coding", "In Progress"),
+        (TaskStatus::WaitingHuman, "Check", "In Review"),
+        (TaskStatus::Done, "Shipped", "Done"),
+        (TaskStatus::Blocked, "Blocked", "Blocked"),
+    ];
+    for (status, named, usual) in table {
+        assert_eq!(own.state(status, &stage), named);
+        assert_eq!(Board::default().state(status, &stage), usual);
+    }
+    let created = StageName::trusted(CREATED);
+    assert_eq!(own.state(TaskStatus::Active, &created), "Todo");
+}
+
+#[test]
+fn a_state_that_orch_alone_gives_is_no_gesture() {
+    let own = board(&[("approved", "Go")]);
+    let table = [
+        ("go ", Some(Gesture::Approved)),
+        ("Approved", None),
+        ("Confirm Deploy", Some(Gesture::ConfirmDeploy)),
+        ("In Review", None),
+        ("Done", None),
+        ("Todo", None),
+    ];
+    for (name, gesture) in table {
+        assert_eq!(own.gesture(name), gesture, "{name}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Notices of tasks whose issues are in Plane: one after the other, until Plane as a whole takes nothing. A comment can be
+//! repeated, for Plane knows its cause; before a state is written it is asked for, and noted that it will be.
+
+use std::time::Duration;
+
+use crate::domain::delivery::{Fate, Sending, fate};
+use crate::domain::id::StageName;
+use crate::domain::pipeline::Role;
+use crate::domain::task::{Task, TaskStatus, TrackerKind};
+use crate::domain::time::Timestamp;
+use crate::integrations::tracker::plane::{NewComment, Plane, PlaneError, Wanted};
+use crate::store::outbox::{self, Failed, Notice, OutboxKind};
+use crate::store::{Conn, Guarded, StoreError, tasks};
+
+use super::super::EngineError;
+use super::{Done, Round, describe};
+
+/// After so long the rest waits for the next round: other receivers are served in it too.
+const TURN: Duration = Duration::from_secs(5);
+
+/// How a notice went.
+struct Went {
+    sending: Sending,
+    everywhere: bool,
+    /// The state on the board, and since when the issue has it.
+    wrote: Option<(String, Option<Timestamp>)>,
+    note: Option<String>,
+}
+
+impl Went {
+    fn accepted() -> Self {
+        Self {
+            sending: Sending::Accepted,
+            everywhere: false,
+            wrote: None,
+            note: None,
+        }
+    }
+
+    /// Of this notice alone.
+    fn held(why: String) -> Self {
+        Self {
+            sending: Sending::Down { why, after: None },
+            ..Self::accepted()
+        }
+    }
+}
+
+impl From<PlaneError> for Went {
+    fn from(e: PlaneError) -> Self {
+        Self {
+            sending: e.sending(),
+            everywhere: e.is_everywhere(),
+            ..Self::accepted()
+        }
+    }
+}
+
+impl Round<'_> {
+    /// Those of the notices that go to Plane, with their tasks, and the rest.
+    pub(super) async fn by_tracker(
+        &self,
+        notices: Vec<Notice>,
+    ) -> Result<(Vec<(Notice, Task)>, Vec<Notice>), EngineError> {
+        let read = self.engine.store().read(move |tx| {
+            let (mut away, mut here) = (Vec::new(), Vec::new());
+            for notice in notices {
+                let task = match notice.task_id {
+                    Some(id) => tasks::by_id(tx, id)?,
+                    None => None,
+                };
+                match task {
+                    Some(task) if task.tracker == TrackerKind::Plane => away.push((notice, task)),
+                    Some(_) | None => here.push(notice),
+                }
+            }
+            Ok::<_, StoreError>((away, here))
+        });
+        Ok(read.await?)
+    }
+
+    pub(super) async fn to_plane(&self, notices: Vec<(Notice, Task)>) -> Result<Done, EngineError> {
+        let mut done = Done::default();
+        let began = self.engine.now();
+        let plane = match notices.is_empty() {
+            true => None,
+            false => Plane::of(self.engine.settings(), self.engine.plane()),
+        };
+        for (notice, task) in notices {
+            let Some(went) = self.at_plane(plane.as_ref(), &notice, &task).await? else {
+                break;
+            };
+            let now = self.engine.now();
+            let give_up_after = self.engine.settings().notify.give_up_after;
+            let fate = fate(&went.sending, notice.attempted(), give_up_after, now);
+            match &fate {
+                Fate::Sent => done.sent += 1,
+                Fate::Again { at, why, .. } => {
+                    done.trouble
+                        .push(format!("{}, again at {at}: {why}", describe(&notice)));
+                }
+                Fate::Dead { why } => {
+                    let line = format!("{}, given up (see `orch outbox`): {why}", describe(&notice));
+                    done.trouble.push(line);
+                }
+            }
+            let note = went.note.as_ref();
+            done.trouble
+                .extend(note.map(|note| format!("{}: {note}", describe(&notice))));
+            let everywhere = went.everywhere;
+            let recorded = self.marked(move |tx| record(tx, &notice, &went, &fate, now));
+            if recorded.await?.is_none() || everywhere || now.since(began) >= TURN {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// None: another instance delivers by now.
+    async fn at_plane(
+        &self,
+        plane: Option<&Plane>,
+        notice: &Notice,
+        task: &Task,
+    ) -> Result<Option<Went>, EngineError> {
+        let Some(plane) = plane else {
+            let why = "not set up any more: set plane.url, plane.api_token and plane.workspace again";
+            return Ok(Some(Went::held(why.to_owned())));
+        };
+        let handle = self.engine.projects().find(|p| p.id == task.project_id);
+        let project = handle.and_then(|p| p.config.plane_project.as_deref());
+        let Some((handle, project)) = handle.zip(project) else {
+            let why = "the task's project names no plane_project any more: set it again in its file";
+            return Ok(Some(Went::held(why.to_owned())));
+        };
+        match notice.kind {
+            OutboxKind::Comment => Ok(Some(self.comment(plane, notice, (project, task)).await)),
+            OutboxKind::State => {
+                let state = standing(notice).map(|(status, stage)| handle.config.board.state(status, &stage));
+                let state = state.unwrap_or_else(|| notice.text("state")).to_owned();
+                self.state(plane, state, (project, task)).await
+            }
+            OutboxKind::Notification => Ok(Some(Went::accepted())),
+        }
+    }
+
+    async fn comment(&self, plane: &Plane, notice: &Notice, (project, task): (&str, &Task)) -> Went {
+        let author = notice.text("author");
+        let comment = NewComment {
+            project,
+            issue: &task.external_id,
+            external_id: &notice.cause,
+            author,
+            body: notice.text("body"),
+        };
+        let now = self.engine.now();
+        let said = match Role::parse(author) {
+            Some(role) => plane.speaking_as(role).comment(&comment, now).await,
+            None => plane.comment(&comment, now).await,
+        };
+        said.map_or_else(Went::from, |()| Went::accepted())
+    }
+
+    async fn state(
+        &self,
+        plane: &Plane,
+        state: String,
+        (project, task): (&str, &Task),
+    ) -> Result<Option<Went>, EngineError> {
+        let issue = task.external_id.as_str();
+        let wanted = plane.want_state(project, issue, &state, self.engine.now()).await;
+        let change = match wanted {
+            Ok(Wanted::Change(change)) => change,
+            Ok(Wanted::There { at }) => {
+                return Ok(Some(Went {
+                    wrote: Some((state, at)),
+                    ..Went::accepted()
+                }));
+            }
+            Ok(Wanted::NoSuchState) => {
+                return Ok(Some(Went {
+                    note: Some(format!("the board has no state {state:?}: nothing was written")),
+                    ..Went::accepted()
+                }));
+            }
+            Err(e) => return Ok(Some(e.into())),
+        };
+        // Before it is written: its echo may be here before the answer is.
+        let (id, own) = (task.id, state.clone());
+        let noted = self
+            .marked(move |tx| tasks::will_write_state(tx, id, &own))
+            .await?;
+        if !noted.is_some_and(|noted| noted.is_won()) {
+            return Ok(None);
+        }
+        let written = plane.set_state(&change, self.engine.now()).await;
+        Ok(Some(match written {
+            Ok(at) => Went {
+                wrote: Some((state, at)),
+                ..Went::accepted()
+            },
+            Err(e) => e.into(),
+        }))
+    }
+}
+
+/// How the task stood, as the notice tells it.
+fn standing(notice: &Notice) -> Option<(TaskStatus, StageName)> {
+    let status = TaskStatus::parse(notice.text("status"))?;
+    let stage = StageName::parse(notice.text("stage")).ok()?;
+    Some((status, stage))
+}
+
+fn record(
+    tx: &mut Conn,
+    notice: &Notice,
+    went: &Went,
+    fate: &Fate,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if let (Some(task), Some((state, at))) = (notice.task_id, &went.wrote) {
+        // Lost: what tells an echo changes again and again; the next one is told by its name alone.
+        let _: Guarded<()> = tasks::wrote_state(tx, task, state, *at)?;
+    }
+    // Lost: somebody else recorded it.
+    let _: Guarded<()> = match fate {
+        Fate::Sent => outbox::sent(tx, notice.id, now)?,
+        Fate::Dead { why } => outbox::dead(tx, notice.id, why)?,
+        Fate::Again { at, why, unanswered } => {
+            let failed = Failed {
+                error: why.clone(),
+                unanswered: *unanswered,
+                available_at: *at,
+            };
+            let failed = outbox::failed(tx, notice.id, &failed)?;
+            if went.everywhere {
+                outbox::hold_back_tracker(tx, TrackerKind::Plane, *at)?;
+            }
+            failed
+        }
+    };
+    Ok(())
+}
