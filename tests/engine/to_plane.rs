@@ -118,7 +118,7 @@ async fn a_plane_that_is_down_for_an_hour_delays_nothing_else_and_loses_nothing(
     let house = house(&format!("http://{address}")).await;
     let ids: Vec<_> = [
         "00000000-0000-4000-8000-00000000000b",
-        "00000000-0000-4000-8000-00000000000c",
+        "00000000-0000-4000-8000-00000000000d",
     ]
     .into();
     let (first, second) = (task(&house, ids[0]).await, task(&house, ids[1]).await);
