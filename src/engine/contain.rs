@@ -147,6 +147,13 @@ fn said(panic: &(dyn Any + Send)) -> &str {
     said.unwrap_or("without a word")
 }
 
+impl super::Engine {
+    /// What healers wait for in vain, and for how long.
+    pub fn hanging(&self) -> Vec<(String, Duration)> {
+        self.hanging.now(self.now())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::panic, reason = "it is what is tested")]

@@ -218,11 +218,6 @@ impl Engine {
         self.reaped.now()
     }
 
-    /// What healers wait for in vain, and for how long.
-    pub fn hanging(&self) -> Vec<(String, Duration)> {
-        self.hanging.now(self.now())
-    }
-
     /// Grows after each commit that people may see; for those who wait for news.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -292,11 +287,6 @@ impl Engine {
 
     fn presets(&self) -> &Presets {
         &self.parts.presets
-    }
-
-    /// What all who ask Plane share.
-    fn plane(&self) -> &plane::Shared {
-        &self.plane
     }
 
     fn exe(&self) -> &std::path::Path {

@@ -1,3 +1,5 @@
+//! What a key may ask, minute by minute.
+
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Names of states, as written and as usual.
+
 use super::*;
 
 fn board(written: &[(&str, &str)]) -> Board {

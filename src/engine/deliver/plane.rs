@@ -84,7 +84,7 @@ impl Round<'_> {
         let began = self.engine.now();
         let plane = match notices.is_empty() {
             true => None,
-            false => Plane::of(self.engine.settings(), self.engine.plane()),
+            false => Plane::of(self.engine.settings(), &self.engine.plane),
         };
         for (notice, task) in notices {
             let Some(went) = self.at_plane(plane.as_ref(), &notice, &task).await? else {
