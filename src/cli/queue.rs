@@ -2,13 +2,14 @@
 
 use awc::http::Method;
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 
 use super::Global;
 use super::client::{Client, converse};
 use super::exit::{Exit, Failure};
 use super::screen::{Screen, Tone, maybe, plain, state};
 use super::text;
-use crate::engine::views::{JobView, QueueView};
+use crate::engine::views::{BreakerView, HangView, JobView, NodeView, QueueView, RepairView};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +102,69 @@ fn show(client: &Client, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn page(screen: Screen, queue: &QueueView) -> String {
+/// What is shown of `/queue`.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(flatten)]
+    queue: QueueView,
+    /// A service that is older tells nothing of it.
+    #[serde(default)]
+    repair: RepairView,
+}
+
+/// What is not in order, in a line each: what it is, and what may be done about it.
+fn not_in_order(repair: &RepairView) -> Vec<String> {
+    let until =
+        |at: &Option<String>, word: &str| at.as_ref().map(|at| format!(" {word} {at}")).unwrap_or_default();
+    let rules = repair.problem.iter().map(|problem| {
+        let since = until(&repair.since, "of");
+        format!(
+            "repair rules: {problem}; in force are those of {}{since}",
+            match repair.since {
+                Some(_) => "the file",
+                None => "Orch itself",
+            }
+        )
+    });
+    let breaker = |b: &BreakerView| {
+        let trial = until(&b.until, "until");
+        format!(
+            "breaker {} is {}{trial} after {} failures in a row: `orch breaker reset {0}` closes it",
+            b.scope, b.stands, b.failures
+        )
+    };
+    let node = |n: &NodeView| {
+        let (ends, why) = (until(&n.until, "until"), n.reason.as_deref().unwrap_or("unknown"));
+        let fewer = match n.slots_fewer {
+            0 => String::new(),
+            slots => format!(" with {slots} slots fewer"),
+        };
+        format!(
+            "node {} is {}{fewer}{ends} ({why}): `orch node clear {0}` gives it back",
+            n.node, n.stands
+        )
+    };
+    let hangs = |h: &HangView| {
+        let long = text::span(i64::try_from(h.seconds).unwrap_or(i64::MAX).saturating_mul(1000));
+        format!(
+            "{} hangs for {long}: nothing is done about it while its step still runs; the log says which",
+            h.what
+        )
+    };
+    let breakers = repair.breakers.iter().map(breaker);
+    let rest = repair
+        .nodes
+        .iter()
+        .map(node)
+        .chain(repair.hanging.iter().map(hangs));
+    rules
+        .chain(breakers)
+        .chain(rest)
+        .map(|line| text::line(&line))
+        .collect()
+}
+
+fn page(screen: Screen, Page { queue, repair }: &Page) -> String {
     let counts = queue.counts;
     let mut page = format!(
         "{} queued, {} running of {} at once; last 24 h: {} done, {} failed, {} cancelled\n",
@@ -112,6 +175,9 @@ fn page(screen: Screen, queue: &QueueView) -> String {
             "{}: `orch queue resume` starts agents again\n",
             screen.tone(Tone::Waiting, "paused")
         );
+    }
+    for line in not_in_order(repair) {
+        page += &format!("{} {line}\n", screen.tone(Tone::Bad, "!"));
     }
     let ended = |job: &&JobView| !queue.live.iter().any(|live| live.id == job.id);
     let ended: Vec<_> = queue.recent.iter().filter(ended).cloned().collect();

@@ -12,7 +12,7 @@ use crate::domain::id::{BranchName, Sha};
 use crate::domain::task::Task;
 use crate::git::{Identity, PushMode, PushOutcome, Rebase, Repository};
 use crate::store::evidence::NewEvidence;
-use crate::store::intents::{IntentKind, NewIntent};
+use crate::store::intents::{IntentId, IntentKind, NewIntent};
 use crate::store::{evidence, intents};
 
 use super::check::{self, Check, Checked};
@@ -136,19 +136,7 @@ async fn rebase(
         }
         Rebase::Rebased(new) | Rebase::Squashed(new) => new,
     };
-    let intent = NewIntent {
-        key: format!("rebase:{}:{old}:{base}", task.id),
-        task_id: task.id,
-        claim: Some(purpose.hold.claim),
-        kind: IntentKind::Rebase,
-        payload: json!({ "old": old, "base": base, "new": new }),
-    };
-    let (now, hold) = (engine.now(), purpose.hold);
-    let intent = engine.store().write(move |tx| {
-        hold.check(tx)?;
-        Ok::<_, Abort>(intents::again(tx, &intent, now)?)
-    });
-    let intent = intent.await?;
+    let intent = intend(engine, task, purpose, (&old, &base, &new)).await?;
     let (handle, branch, expected, head) = (project.clone(), task.branch.clone(), old.clone(), new.clone());
     let pushed = blocking(move || {
         handle
@@ -162,14 +150,7 @@ async fn rebase(
         PushOutcome::NotFastForward => "not a fast-forward".to_owned(),
         PushOutcome::Refused { why } => format!("refused: {why}"),
     };
-    let now = engine.now();
-    // Lost: an earlier monitor recorded it before it died.
-    drop(
-        engine
-            .store()
-            .write(move |tx| intents::finish(tx, intent.id, &outcome, now))
-            .await?,
-    );
+    finish(engine, intent, outcome).await?;
     match pushed {
         PushOutcome::Pushed | PushOutcome::AlreadyThere => Ok(Step::OnTop { head: new, base }),
         PushOutcome::Moved { .. } => Ok(Step::Moved),
@@ -177,6 +158,39 @@ async fn rebase(
         PushOutcome::NotFastForward => Ok(Step::Moved),
         PushOutcome::Refused { why } => Err(EngineError::Conflict { what: why }),
     }
+}
+
+/// Writes down which rebase is about to be pushed.
+async fn intend(
+    engine: &Engine,
+    task: &Task,
+    purpose: &Purpose,
+    (old, base, new): (&Sha, &Sha, &Sha),
+) -> Result<IntentId, EngineError> {
+    let intent = NewIntent {
+        key: format!("rebase:{}:{old}:{base}", task.id),
+        task_id: task.id,
+        claim: Some(purpose.hold.claim),
+        kind: IntentKind::Rebase,
+        payload: json!({ "old": old, "base": base, "new": new }),
+    };
+    let (now, hold) = (engine.now(), purpose.hold);
+    let intended = engine.store().write(move |tx| {
+        hold.check(tx)?;
+        Ok::<_, Abort>(intents::again(tx, &intent, now)?)
+    });
+    Ok(intended.await?.id)
+}
+
+/// Writes down what became of it.
+async fn finish(engine: &Engine, intent: IntentId, outcome: String) -> Result<(), EngineError> {
+    let now = engine.now();
+    let recorded = engine
+        .store()
+        .write(move |tx| intents::finish(tx, intent, &outcome, now));
+    // Lost: an earlier monitor recorded it before it died.
+    drop(recorded.await?);
+    Ok(())
 }
 
 /// Who rebases: the commits keep their authors.

@@ -115,21 +115,27 @@ async fn heal(engine: &Engine, job: &Job, watched: Watched<'_>) -> Result<Option
     };
     match verdict {
         Verdict::Leave => Ok(None),
-        Verdict::Forget => {
-            let forgotten = engine.store().write(move |tx| jobs::clear_dead_looks(tx, claim));
-            forgotten.await?;
-            Ok(None)
-        }
-        Verdict::Count => {
-            // Lost: its claim is over.
-            let _ = engine.store().write(move |tx| jobs::look_dead(tx, claim)).await?;
-            Ok(None)
-        }
+        Verdict::Forget => forget(engine, claim).await.map(|()| None),
+        Verdict::Count => count(engine, claim).await.map(|()| None),
         Verdict::Reap(tier) => {
             let candidate = evaluate(engine, case, tier).await?;
             act(engine, candidate).await
         }
     }
+}
+
+/// It was not dead after all.
+async fn forget(engine: &Engine, claim: Claim) -> Result<(), EngineError> {
+    let forgotten = engine.store().write(move |tx| jobs::clear_dead_looks(tx, claim));
+    Ok(forgotten.await?)
+}
+
+/// It looked dead once more.
+async fn count(engine: &Engine, claim: Claim) -> Result<(), EngineError> {
+    let counted = engine.store().write(move |tx| jobs::look_dead(tx, claim));
+    // Lost: its claim is over.
+    let _ = counted.await?;
+    Ok(())
 }
 
 /// What a sweep would reap now, and why. Writes nothing, and looks also while the reaper is off.

@@ -15,7 +15,7 @@ use crate::domain::id::{NodeName, RunId};
 use crate::domain::job::{Job, JobEnd};
 use crate::domain::quoted;
 use crate::domain::repair::plan::{NodeFix, Plan, Situation, Terms, plan};
-use crate::domain::repair::{ErrorText, Fingerprint, Match, OUTPUT_TAIL};
+use crate::domain::repair::{ErrorText, Fingerprint, Match, MatchedBy, OUTPUT_TAIL};
 use crate::domain::retry::{Counts, Decision, Limits, Scope, WINDOW};
 use crate::domain::run::{ExitRecord, StopCause};
 use crate::domain::task::Task;
@@ -33,6 +33,7 @@ pub use rules::{Reload, reload, rules_now};
 use super::run::Attempt;
 use super::run::agent::time_limit;
 use super::transition::Abort;
+use super::views::MatchedView;
 use super::{Engine, EngineError, blocking};
 
 /// Longest error that is kept with an incident, characters.
@@ -62,6 +63,18 @@ pub(super) struct Failure {
     project: String,
     terms: Terms,
     limits: Limits,
+}
+
+impl Failure {
+    /// What is shown of it once it is written. None where no rule matched.
+    pub(super) fn matched(&self, task: &Task, now: Timestamp) -> Option<MatchedView> {
+        (self.found.by != MatchedBy::Nothing).then(|| MatchedView {
+            at: now.to_string(),
+            task: task.work_item_id.to_string(),
+            strategy: self.found.strategy.clone(),
+            fix: self.found.fix.as_str().to_owned(),
+        })
+    }
 }
 
 /// How a failure is answered.

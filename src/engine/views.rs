@@ -22,7 +22,11 @@ pub use lease::LeaseView;
 pub use notice::NoticeView;
 pub use prune::{PruneCommand, PruneReport};
 pub use reap::{PlannedReap, ReapPlan, ReapReport, ReapedView};
-pub use repair::{BreakerView, IncidentView, MatchView, NodeView, RulesView, StrategyStats};
+pub(super) use repair::USABLE;
+pub use repair::{
+    BreakerView, HangView, IncidentView, MatchView, MatchedView, NodeView, RepairView, RulesView,
+    StrategyStats,
+};
 pub use rescue::{KeptDetail, KeptView, RescueView, RescueWork};
 
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,8 @@ use super::error::Problem;
 use super::openapi::refusals::NotNow;
 use super::{auth, resource};
 use crate::domain::job::Claim;
-use crate::engine::views::{HealingView, InstanceView, QueueView, TaskView};
+use crate::engine::repair::operate;
+use crate::engine::views::{HealingView, InstanceView, QueueView, RepairView, TaskView};
 use crate::engine::{Engine, heal, instances, queries};
 
 /// Most tasks that `/status` lists.
@@ -51,7 +52,7 @@ pub struct Sources {
 /// How the healing mechanisms stand; the default is "all off".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Healing {
-    /// Retries and breakers.
+    /// Retries of what failed.
     pub resilience: Switch,
     /// Lost webhooks.
     pub reconcile: Reconcile,
@@ -94,6 +95,9 @@ impl Healing {
         let (settings, stands) = (&engine.settings().reconcile, engine.reconciliation());
         let (reaper, reaped) = (&engine.settings().reaper, engine.reaper_stats());
         Self {
+            resilience: Switch {
+                enabled: engine.settings().retry.consent,
+            },
             reaper: Reaper {
                 enabled: reaper.enabled,
                 interval: reaper.interval.as_secs(),
@@ -197,6 +201,8 @@ pub(super) struct QueuePage {
     queue: QueueView,
     #[serde(flatten)]
     healing: Healing,
+    /// Failures and their repair, and what is not in order.
+    repair: RepairView,
 }
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
@@ -286,5 +292,6 @@ pub(super) async fn queue(
     Ok(web::Json(QueuePage {
         queue: queries::queue(&engine, engine.now()).await?,
         healing: (sources.healing)(),
+        repair: operate::stands_now(&engine).await?,
     }))
 }

@@ -123,6 +123,20 @@ fn status_and_queue_show_what_is_there() {
             ],
         ),
         ("post_deploy", &["enabled"]),
+        (
+            "repair",
+            &[
+                "enabled",
+                "source",
+                "since",
+                "problem",
+                "matched_total",
+                "last_match",
+                "breakers",
+                "nodes",
+                "hanging",
+            ],
+        ),
     ] {
         for key in keys {
             assert!(queue[block].get(key).is_some(), "{block}.{key}: {queue}");

@@ -110,11 +110,16 @@ impl Person {
             .map(drop)
     }
 
-    /// The monitor believes that the job is another's, its shim is killed, and then nobody drives the job.
+    /// It looked dead and lives; the monitor believes that the job is another's, its shim is killed, and then nobody drives the job.
     pub(super) fn lose_the_agent(&mut self, room: &Room) -> io::Result<()> {
         let rows = room.rows;
         if !self.did("hidden") && room.service.told("busy").is_empty() {
             return Ok(());
+        }
+        if !self.did("hidden") && self.once("looked dead") {
+            rows.run("UPDATE jobs SET dead_looks = 1 WHERE status = 'running'");
+            let reaped = room.service.api().try_ask("POST", "/api/v1/reap", None)?;
+            assert_eq!(reaped.status, 200, "{}", reaped.text());
         }
         if self.once("no log") {
             // A folder in its place refuses every byte.

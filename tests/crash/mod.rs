@@ -7,6 +7,7 @@
 mod declared;
 mod gone;
 mod losses;
+mod money;
 mod play;
 mod rows;
 mod scene;

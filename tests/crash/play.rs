@@ -8,31 +8,34 @@ use orch::engine::views::{JobView, QueueView, TaskDetail, TaskView};
 use serde_json::{Value, json};
 
 use super::scene::Room;
-use super::{gone, losses};
-use crate::support::{Agent, Api, TestService};
+use super::{gone, losses, money};
+use crate::support::{Agent, Api, Post, TestService};
 
 /// One course of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Play {
     /// An agent that fails, a verdict that sends back, a main that moved, two gestures.
     Walk,
-    /// A batch of one, a question, a job that a person cancels and queues again while the queue is paused, work that
+    /// A batch of one, a delivery that nobody can read, a question, a job that a person cancels and queues again while the queue is paused, work that
     /// is restored, a message that is refused and sent again.
     Hands,
     /// Much is lost, and found again: see `losses.rs`.
     Losses,
     /// A project's file goes away and comes back; the service is started anew for each.
     Gone,
+    /// A task and a project that spend what they may.
+    Money,
     /// The walk again, in the life after the service died here.
     After(&'static str),
 }
 
 /// All of them.
-pub const PLAYS: [Play; 6] = [
+pub const PLAYS: [Play; 7] = [
     Play::Walk,
     Play::Hands,
     Play::Losses,
     Play::Gone,
+    Play::Money,
     Play::After("deed start a shim:after"),
     Play::After("git rebase:before"),
 ];
@@ -91,6 +94,7 @@ impl Play {
                 .role("reviewer", "verdict APPROVED"),
             Self::Losses => Agent::new().role("developer", losses::AGENT),
             Self::Gone => Agent::new().role("developer", gone::AGENT),
+            Self::Money => money::agent(),
         }
     }
 
@@ -98,6 +102,7 @@ impl Play {
         match self {
             Self::Walk | Self::Hands | Self::Gone | Self::After(_) => STAGES,
             Self::Losses => losses::STAGES,
+            Self::Money => money::STAGES,
         }
     }
 }
@@ -136,12 +141,15 @@ impl Person {
             let (path, body) = match self.play {
                 Play::Hands => {
                     lift_what_repair_took(&api)?;
+                    malformed().try_send(room.service)?;
                     (
                         "/api/v1/batches",
                         json!({ "name": "one", "mode": "parallel", "tasks": [task] }),
                     )
                 }
-                Play::Walk | Play::Losses | Play::Gone | Play::After(_) => ("/api/v1/tasks", task),
+                Play::Walk | Play::Losses | Play::Gone | Play::Money | Play::After(_) => {
+                    ("/api/v1/tasks", task)
+                }
             };
             api.try_ask("POST", path, Some(&body))?;
             return Ok(false);
@@ -150,6 +158,7 @@ impl Person {
         match self.play {
             Play::Losses => return self.find_what_is_lost(room, task),
             Play::Gone => return self.lose_the_project(room, task),
+            Play::Money => return self.spend(room, task),
             Play::Walk | Play::Hands | Play::After(_) => {}
         }
         let gesture = match (task.status.as_str(), task.stage.as_str()) {
@@ -198,7 +207,7 @@ impl Person {
         done.map(|()| false)
     }
 
-    pub(super) fn nothing_left(&self, room: &Room) -> io::Result<bool> {
+    pub(super) fn nothing_left(&mut self, room: &Room) -> io::Result<bool> {
         let api = room.service.api();
         let queue: Value = api.try_ask("GET", "/queue", None)?.ok();
         let outbox: Value = api.try_ask("GET", "/api/v1/outbox", None)?.ok();
@@ -218,9 +227,22 @@ impl Person {
                 api.try_ask("POST", &path, Some(&json!({})))?;
                 left = true;
             }
+            let inbox: Value = api.try_ask("GET", "/api/v1/inbox", None)?.ok();
+            let delivery = &inbox[0];
+            if delivery["status"] == "parked" && !self.did("replayed") {
+                let path = format!("/api/v1/inbox/{}/replay", delivery["id"]);
+                api.try_ask("POST", &path, Some(&json!({})))?;
+                self.once("replayed");
+            }
+            left |= delivery["status"] != "parked" || !self.did("replayed");
         }
         Ok(!left)
     }
+}
+
+/// A delivery that cannot be applied: it is parked, each time.
+fn malformed() -> Post<'static> {
+    Post::plane("one", br#"{"event": "issue", "action": "updated", "data": 7}"#)
 }
 
 /// Nothing was taken: it changes nothing, however often.

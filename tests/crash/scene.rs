@@ -13,7 +13,9 @@ use serde_json::Value;
 
 use super::play::{Person, Play};
 use super::rows::Rows;
-use crate::support::{FakeService, PATIENCE, Postgres, Project, Reply, Repo, Setup, TestService, wait_until};
+use crate::support::{
+    FakeService, PATIENCE, Postgres, Project, Reply, Repo, SECRET, Setup, TestService, wait_until,
+};
 
 const FAIL_POINT: &str = "FAILPOINT_ABORT";
 const FAIL_TRACE: &str = "FAILPOINT_TRACE";
@@ -112,6 +114,7 @@ impl Scene {
             .set("shutdown", "leave")
             .set("queue.tick_s", 1)
             .set("notify.webhook_url", webhook.url.clone())
+            .env("ORCH_PLANE_WEBHOOK_SECRET", SECRET)
             .set("telegram.base_url", telegram.url.clone())
             .set("telegram.bot_token", "1:x")
             .set("telegram.chat_id", "-1")
@@ -127,6 +130,11 @@ impl Scene {
                 .set("instance.heartbeat_s", 1)
                 .set("reconcile.interval_s", 1)
                 .set("reconcile.grace_default_s", 0);
+        }
+        if play == Play::Money {
+            setup = setup
+                .set("budget.task_usd", "4")
+                .set("budget.project_day_usd", "4");
         }
         if let Some(own) = &own {
             setup = setup.set("database.url", own.url());
@@ -181,7 +189,7 @@ impl Scene {
     /// How often the service dies because the play says so.
     fn deaths(&self) -> usize {
         match self.play {
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone => 0,
+            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money => 0,
             Play::After(_) => 1,
         }
     }
@@ -189,7 +197,7 @@ impl Scene {
     /// What each life is started with.
     fn lives(&self, last: Variable) -> Vec<Variable> {
         match self.play {
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone => vec![last],
+            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money => vec![last],
             Play::After(point) => vec![(FAIL_POINT, format!("{point} 1")), last],
         }
     }
@@ -267,7 +275,7 @@ impl Scene {
         let explained = |what: &str| format!("{what}\n{}", self.service.explain(&detail));
         let (status, commits) = match self.play {
             Play::Walk | Play::Hands | Play::After(_) => ("done", 2),
-            Play::Losses => ("done", 1),
+            Play::Losses | Play::Money => ("done", 1),
             Play::Gone => ("cancelled", 0),
         };
         assert_eq!(detail.task.status, status, "{}", explained("not over"));

@@ -4,87 +4,17 @@
 
 use std::time::Instant;
 
-use hmac::{Hmac, Mac as _};
 use orch::engine::views::{DeliveryDetail, DeliveryView};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
-use crate::support::{Answer, PATIENCE, Postgres, Setup, TestService};
+use crate::support::{PATIENCE, Post, Postgres, SECRET, Setup, TestService, sign};
 
-const SECRET: &str = "a secret of the tests";
 const HEAD: &str = "d555a5dd07f4d0148a58d4686ec381502ae6a2d4";
 
 fn setup() -> Setup {
     Setup::new()
         .env("ORCH_PLANE_WEBHOOK_SECRET", SECRET)
         .env("ORCH_GITEA_WEBHOOK_SECRET", SECRET)
-}
-
-fn sign(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(body);
-    mac.finalize()
-        .into_bytes()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
-}
-
-/// A request as a sender makes it.
-struct Post<'a> {
-    path: &'a str,
-    headers: Vec<(&'a str, String)>,
-    body: Vec<u8>,
-}
-
-impl<'a> Post<'a> {
-    fn plane(name: &str, body: &[u8]) -> Self {
-        Self {
-            path: "/webhook/plane",
-            headers: vec![
-                ("Content-Type", "application/json".into()),
-                ("X-Plane-Delivery", name.to_owned()),
-                ("X-Plane-Event", "issue".into()),
-                ("X-Plane-Signature", sign(body)),
-            ],
-            body: body.to_vec(),
-        }
-    }
-
-    fn forge(name: &str, kind: &str, body: &[u8]) -> Self {
-        Self {
-            path: "/webhook/gitea",
-            headers: vec![
-                ("Content-Type", "application/json".into()),
-                ("X-Gitea-Delivery", name.to_owned()),
-                ("X-Gitea-Event", kind.to_owned()),
-                ("X-Gitea-Event-Type", kind.to_owned()),
-                ("X-Gitea-Signature", sign(body)),
-            ],
-            body: body.to_vec(),
-        }
-    }
-
-    fn header(mut self, name: &'a str, value: Option<String>) -> Self {
-        self.headers.retain(|(known, _)| *known != name);
-        self.headers.extend(value.map(|value| (name, value)));
-        self
-    }
-
-    fn send(&self, service: &TestService) -> Answer {
-        let api = service.api();
-        let mut head = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.path,
-            api.address,
-            self.body.len()
-        );
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let request = [head.as_bytes(), b"\r\n", &self.body].concat();
-        api.exchange(&request).unwrap()
-    }
 }
 
 fn issue(id: &str) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rules::standing;
 use super::{reload, rules_now};
 use crate::domain::classify::classify;
 use crate::domain::id::{BatchId, ProjectName};
@@ -9,7 +10,9 @@ use crate::domain::pipeline::Role;
 use crate::domain::repair::{ErrorText, Rules};
 use crate::domain::retry::{Breaker, Gate, Scope};
 use crate::domain::time::Timestamp;
-use crate::engine::views::{BreakerView, IncidentView, MatchView, RulesView, StrategyStats};
+use crate::engine::views::{
+    BreakerView, HangView, IncidentView, MatchView, RepairView, RulesView, StrategyStats, USABLE,
+};
 use crate::engine::{Engine, EngineError, Hint, blocking};
 use crate::store::retries::{AuditEvent, NewAudit};
 use crate::store::{StoreError, batches, incidents, readable, retries, tasks};
@@ -48,11 +51,37 @@ pub async fn reload_now(engine: &Engine) -> Result<RulesView, EngineError> {
         super::Reload::Refused(why) => Some(why),
     };
     let rules = rules_now(engine);
-    let file = engine.settings().repair.rules_file.as_ref();
     Ok(RulesView {
-        source: file.map_or("built in".to_owned(), |path| path.display().to_string()),
+        source: standing(engine).source,
         strategies: names(&rules),
         problem,
+    })
+}
+
+/// How repair stands: its rules, and what is closed or hangs now.
+///
+/// # Errors
+/// The database's.
+pub async fn stands_now(engine: &Engine) -> Result<RepairView, EngineError> {
+    let rules = standing(engine);
+    let mut breakers = breakers(engine).await?;
+    breakers.retain(|breaker| breaker.stands != CLOSED);
+    let mut nodes = nodes(engine).await?;
+    nodes.retain(|node| node.stands != USABLE || node.slots_fewer > 0);
+    let hanging = engine.hanging().into_iter().map(|(what, long)| HangView {
+        what,
+        seconds: long.as_secs(),
+    });
+    Ok(RepairView {
+        enabled: engine.settings().repair.enabled,
+        source: rules.source,
+        since: rules.since.map(|at| at.to_string()),
+        problem: rules.problem,
+        matched_total: rules.matched,
+        last_match: rules.last,
+        breakers,
+        nodes,
+        hanging: hanging.collect(),
     })
 }
 
@@ -171,6 +200,9 @@ pub async fn breakers(engine: &Engine) -> Result<Vec<BreakerView>, EngineError> 
     Ok(found.into_iter().map(view).collect())
 }
 
+/// How a breaker stands that keeps nothing back.
+const CLOSED: &str = "closed";
+
 /// What people are told of a breaker: how it stands, and when an open one lets a job through.
 pub(in crate::engine) fn stands(
     breaker: Breaker,
@@ -178,7 +210,7 @@ pub(in crate::engine) fn stands(
     now: Timestamp,
 ) -> (&'static str, Option<String>) {
     match breaker.gate(half_open, now) {
-        Gate::Closed => ("closed", None),
+        Gate::Closed => (CLOSED, None),
         Gate::Open(until) => ("open", Some(until.to_string())),
         Gate::HalfOpen => ("half open", None),
     }

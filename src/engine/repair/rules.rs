@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::domain::repair::{Rules, RulesError, SHIPPED};
+use crate::domain::time::Timestamp;
+use crate::engine::views::MatchedView;
 use crate::engine::{Engine, EngineError, blocking};
 
 /// Largest file of rules that is read, bytes.
@@ -21,6 +23,22 @@ struct State {
     seen: Option<(SystemTime, u64)>,
     /// What is wrong with it, while it is.
     broken: Option<String>,
+    /// Since when the rules of the file are in force. None while those are that come with Orch.
+    since: Option<Timestamp>,
+    /// Failures that a rule matched since the start, and the last of them.
+    matched: u64,
+    last: Option<MatchedView>,
+}
+
+/// How the rules stand.
+pub(super) struct Standing {
+    /// Their file, or `built in`.
+    pub source: String,
+    /// See [`State`].
+    pub since: Option<Timestamp>,
+    pub problem: Option<String>,
+    pub matched: u64,
+    pub last: Option<MatchedView>,
 }
 
 /// What reading the rules again came to.
@@ -35,6 +53,13 @@ pub enum Reload {
 }
 
 impl Loaded {
+    /// Counts a failure that a rule matched, once its answer is written.
+    pub(in crate::engine) fn count(&self, matched: MatchedView) {
+        let mut state = self.state();
+        state.matched += 1;
+        state.last = Some(matched);
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,6 +75,23 @@ pub fn rules_now(engine: &Engine) -> Arc<Rules> {
             state.rules = Some(rules.clone());
             rules
         }
+    }
+}
+
+/// What people are told of them.
+pub(super) fn standing(engine: &Engine) -> Standing {
+    let file = engine.settings().repair.rules_file.as_ref();
+    let state = engine.rules.state();
+    Standing {
+        // A file that was never good has put nothing in the place of the shipped ones.
+        source: match (state.since, file) {
+            (Some(_), Some(path)) => path.display().to_string(),
+            (_, _) => "built in".to_owned(),
+        },
+        since: state.since,
+        problem: state.broken.clone(),
+        matched: state.matched,
+        last: state.last.clone(),
     }
 }
 
@@ -73,11 +115,10 @@ pub async fn reload(engine: &Engine) -> Result<Reload, EngineError> {
         Read::Same => Reload::Unchanged(state.broken.clone()),
         Read::New(stamp, Ok(rules)) => {
             let count = rules.strategies().len();
-            *state = State {
-                rules: Some(Arc::new(rules)),
-                seen: Some(stamp),
-                broken: None,
-            };
+            state.rules = Some(Arc::new(rules));
+            state.seen = Some(stamp);
+            state.broken = None;
+            state.since = Some(engine.now());
             Reload::Taken(count)
         }
         Read::New(stamp, Err(why)) => {

@@ -69,6 +69,7 @@ pub(super) async fn settle(
         (_, _) => None,
     };
     let now = engine.now();
+    let matched = failure.as_ref().and_then(|(f, _)| f.matched(&a.task, now));
     let plain = plain_end(engine, a, &why, again, now);
     let killed = heal::killed_agent(engine, a);
     let mut ending = a.ending(JobEnd::Done);
@@ -134,6 +135,9 @@ pub(super) async fn settle(
     if let Some(line) = line {
         slog_scope::info!("{}", line);
         engine.hint(Hint::Audit);
+    }
+    if let Some(matched) = matched {
+        engine.rules.count(matched);
     }
     a.run.step = RunStep::Evaluated;
     engine.committed();

@@ -33,6 +33,53 @@ pub struct RulesView {
     pub problem: Option<String>,
 }
 
+/// How repair stands. What is not in order is listed; where all is, the lists are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RepairView {
+    /// Off means that what failed is tried again as it is.
+    pub enabled: bool,
+    /// The file whose rules are in force, or `built in`.
+    pub source: String,
+    /// Since when the file's are, RFC 3339.
+    #[schema(format = DateTime)]
+    pub since: Option<String>,
+    /// What is wrong with the file, while it is: the last good rules are in force.
+    pub problem: Option<String>,
+    /// Failures that a rule matched since the start of this service.
+    pub matched_total: u64,
+    /// The last of them.
+    pub last_match: Option<MatchedView>,
+    /// Breakers that are open, or let one job through.
+    pub breakers: Vec<BreakerView>,
+    /// Nodes that are given nothing, or fewer jobs.
+    pub nodes: Vec<NodeView>,
+    /// What a healer left because it took too long, and what still runs.
+    pub hanging: Vec<HangView>,
+}
+
+/// A failure that a rule matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MatchedView {
+    /// When, RFC 3339.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Whose.
+    pub task: String,
+    /// The rule.
+    pub strategy: String,
+    /// What was done.
+    pub fix: String,
+}
+
+/// Something that a healer passes over while it hangs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HangView {
+    /// `job 17`, or a name.
+    pub what: String,
+    /// For how long.
+    pub seconds: u64,
+}
+
 /// How often a rule matched, and helped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StrategyStats {
@@ -119,11 +166,14 @@ pub struct NodeView {
     pub reason: Option<String>,
 }
 
+/// How a node stands that may be given jobs.
+pub(in crate::engine) const USABLE: &str = "usable";
+
 impl NodeView {
     pub(in crate::engine) fn named(node: &NodeName) -> Self {
         Self {
             node: node.to_string(),
-            stands: "usable".to_owned(),
+            stands: USABLE.to_owned(),
             kind: "other".to_owned(),
             slots: None,
             taken: 0,
