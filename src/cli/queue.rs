@@ -116,15 +116,9 @@ struct Page {
 fn not_in_order(repair: &RepairView) -> Vec<String> {
     let until =
         |at: &Option<String>, word: &str| at.as_ref().map(|at| format!(" {word} {at}")).unwrap_or_default();
-    let rules = repair.problem.iter().map(|problem| {
-        let since = until(&repair.since, "of");
-        format!(
-            "repair rules: {problem}; in force are those of {}{since}",
-            match repair.since {
-                Some(_) => "the file",
-                None => "Orch itself",
-            }
-        )
+    let rules = repair.problem.iter().map(|problem| match &repair.since {
+        Some(since) => format!("repair rules: {problem}; the last good ones, of {since}, stay in force"),
+        None => format!("repair rules: {problem}; those that come with Orch are in force"),
     });
     let breaker = |b: &BreakerView| {
         let trial = until(&b.until, "until");
@@ -137,6 +131,7 @@ fn not_in_order(repair: &RepairView) -> Vec<String> {
         let (ends, why) = (until(&n.until, "until"), n.reason.as_deref().unwrap_or("unknown"));
         let fewer = match n.slots_fewer {
             0 => String::new(),
+            1 => " with a slot fewer".to_owned(),
             slots => format!(" with {slots} slots fewer"),
         };
         format!(

@@ -31,6 +31,39 @@ fn json_is_what_the_api_said_byte_for_byte() {
 }
 
 #[test]
+fn the_queue_says_in_a_line_each_what_is_not_in_order() {
+    let counts = json!({"queued": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0});
+    let queue = |repair: serde_json::Value| {
+        let queue = json!({"counts": counts, "max_concurrency": 1, "poll_interval": 1, "paused": false, "live": [],
+            "recent": [], "repair": repair});
+        let body = queue.to_string();
+        let service = FakeService::new(move |_| Reply::new(200, body.clone()));
+        at(&service).run(&["queue"]).out
+    };
+    let calm = json!({"enabled": true, "source": "built in", "matched_total": 3, "breakers": [], "nodes": [],
+        "hanging": []});
+    assert_eq!(queue(calm).lines().count(), 1);
+    let said = queue(json!({
+        "enabled": true, "source": "/etc/rules.json", "since": "2026-01-01T00:00:00Z",
+        "problem": "repair.rules_file /etc/rules.json: is\u{1b}[2J no file", "matched_total": 3,
+        "breakers": [{"scope": "project:shop", "stands": "open", "failures": 5, "opened_at": null,
+            "until": "2026-01-01T00:30:00Z"}],
+        "nodes": [{"node": "a", "stands": "blacklisted", "slots_fewer": 0, "until": "2026-01-01T00:30:00Z",
+            "reason": "no_cli: no such program"},
+            {"node": "b", "stands": "usable", "slots_fewer": 1, "until": null, "reason": "oom: memory"}],
+        "hanging": [{"what": "job 17", "seconds": 300}],
+    }));
+    insta::assert_snapshot!(said, @r"
+    0 queued, 0 running of 1 at once; last 24 h: 0 done, 0 failed, 0 cancelled
+    ! repair rules: repair.rules_file /etc/rules.json: is no file; the last good ones, of 2026-01-01T00:00:00Z, stay in force
+    ! breaker project:shop is open until 2026-01-01T00:30:00Z after 5 failures in a row: `orch breaker reset project:shop` closes it
+    ! node a is blacklisted until 2026-01-01T00:30:00Z (no_cli: no such program): `orch node clear a` gives it back
+    ! node b is usable with a slot fewer (oom: memory): `orch node clear b` gives it back
+    ! job 17 hangs for 5m: nothing is done about it while its step still runs; the log says which
+    ");
+}
+
+#[test]
 fn a_refusal_is_one_line_and_its_status_decides_the_exit_code() {
     for (status, code) in [
         (404, 4),

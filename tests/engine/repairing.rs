@@ -6,6 +6,7 @@ use std::time::Duration;
 use orch::domain::job::JobStatus;
 use orch::domain::task::TaskStatus;
 use orch::engine::repair::{Reload, audit, operate, reload};
+use orch::engine::views::RepairView;
 use orch::engine::{EngineError, nodes};
 
 use super::house::{House, Plan, SHORT, shell};
@@ -494,6 +495,55 @@ async fn a_disk_that_takes_no_line_is_asked_again_and_gets_each_line_once() {
 }
 
 #[tokio::test]
+async fn what_is_not_in_order_is_shown_with_the_queue_and_nothing_else_is() {
+    let settings = ["queue.max_attempts = 1", "breaker.failures = 2"];
+    let house = house(&settings, "exit $((nth == 1 ? 137 : 9))").await;
+    let calm = operate::stands_now(&house.engine).await.unwrap();
+    assert_eq!(
+        calm,
+        RepairView {
+            enabled: true,
+            source: "built in".to_owned(),
+            ..RepairView::default()
+        }
+    );
+    for n in 0..2 {
+        house.add(&format!("Task {n}")).await;
+        let claim = house.claim_one().await;
+        house.drive(claim).await;
+    }
+    let shown = operate::stands_now(&house.engine).await.unwrap();
+    let last = shown.last_match.unwrap();
+    // What no rule knows is not counted.
+    assert_eq!((shown.matched_total, last.strategy.as_str()), (1, "oom"));
+    assert_eq!(
+        (last.task.as_str(), last.fix.as_str()),
+        ("SHOP-001", "reduce_slots")
+    );
+    let nodes: Vec<_> = shown
+        .nodes
+        .iter()
+        .map(|n| (n.node.as_str(), n.slots_fewer))
+        .collect();
+    assert_eq!(nodes, [("local", 1)]);
+    let breakers: Vec<_> = shown
+        .breakers
+        .iter()
+        .map(|b| (b.scope.as_str(), b.stands.as_str()))
+        .collect();
+    assert_eq!(breakers, [("project:shop", "open")]);
+
+    operate::clear(&house.engine, "local").await.unwrap();
+    operate::reset(&house.engine, "project:shop").await.unwrap();
+    let shown = operate::stands_now(&house.engine).await.unwrap();
+    assert_eq!(
+        (shown.nodes, shown.breakers, shown.hanging),
+        (vec![], vec![], vec![])
+    );
+    assert_eq!(shown.matched_total, 1);
+}
+
+#[tokio::test]
 async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
     let house = house(&["repair.rules_file = 'rules.json'"], "echo lemons; exit 1").await;
     let path = house.path("rules.json");
@@ -507,6 +557,9 @@ async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
         matches!(reload(&house.engine).await.unwrap(), Reload::Refused(why) if why.contains("rules.json"))
     );
     assert_eq!(strategy().await, "none", "the built-in rules");
+    let shown = operate::stands_now(&house.engine).await.unwrap();
+    assert_eq!((shown.source.as_str(), shown.since), ("built in", None));
+    assert!(shown.problem.is_some_and(|why| why.contains("rules.json")));
 
     fs::write(
         &path,
@@ -516,7 +569,11 @@ async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
     assert_eq!(reload(&house.engine).await.unwrap(), Reload::Taken(1));
     assert_eq!(reload(&house.engine).await.unwrap(), Reload::Unchanged(None));
     assert_eq!(strategy().await, "sour");
+    let taken = operate::stands_now(&house.engine).await.unwrap();
+    assert_eq!((taken.source, taken.problem), (path.display().to_string(), None));
+    assert_eq!(taken.since, Some(house.engine.now().to_string()));
 
+    house.later(Duration::from_secs(60));
     fs::write(
         &path,
         r#"{"strategies": {"sour": {"pattern": "lem(ons", "fix": "manual"}}}"#,
@@ -529,8 +586,16 @@ async fn rules_are_read_again_when_they_change_and_the_last_good_ones_stay() {
     assert_eq!(strategy().await, "sour", "the last good rules");
     let told = operate::reload_now(&house.engine).await.unwrap();
     assert_eq!(
-        (told.problem, told.strategies),
-        (Some(why), vec!["sour".to_owned()])
+        (&told.problem, told.strategies),
+        (&Some(why), vec!["sour".to_owned()])
+    );
+    let told_problem = told.problem;
+
+    let shown = operate::stands_now(&house.engine).await.unwrap();
+    assert_eq!(
+        (shown.problem, shown.since),
+        (told_problem, taken.since),
+        "the old ones stay"
     );
 
     // One that cannot be read at all says so too, once, and changes nothing.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use orch::domain::claim::Held;
-use orch::domain::id::{JobId, NodeName};
+use orch::domain::id::{InstanceId, JobId, NodeName};
 use orch::domain::job::{Job, JobEnd, JobKind};
 use orch::domain::task::Task;
 use orch::store::jobs::{self, ClaimRequest, Nodes, Offer};
 use orch::store::nodes::{self, NodeOff, Off};
-use orch::store::tasks;
+use orch::store::{Store, tasks};
 
 use super::support::*;
 
@@ -331,6 +331,44 @@ fn claimers_side_by_side_keep_tasks_apart_that_touch_the_same_paths() {
         threads.into_iter().map(|t| t.join().unwrap()).sum()
     });
     assert_eq!(claimed, 1);
+}
+
+/// Both look at the same moment, far from every limit, where claimers go side by side.
+#[test]
+fn of_a_scope_whose_breaker_is_half_open_two_instances_claim_one_trial_between_them() {
+    let Some(bed) = Bed::postgres() else { return };
+    let other = Store::open(&bed.url).unwrap();
+    bed.task("T-0");
+    bed.sql(
+        "INSERT INTO retry_scopes (scope, failures, opened_at) SELECT 'project:' || id, 5, 0 FROM projects",
+    );
+    for round in 0..20 {
+        for n in 0..4 {
+            bed.job(&bed.task(&format!("R-{round}-{n}")));
+        }
+        let start = std::sync::Barrier::new(2);
+        let claims = |store: &Store, instance: &'static str| {
+            let request = ClaimRequest {
+                limit: 2,
+                max_concurrency: 10_000,
+                instance: InstanceId::trusted(instance),
+                ..request()
+            };
+            start.wait();
+            let claimed = store.write_blocking(move |c| jobs::claim_next(c, &request));
+            ids(&claimed.unwrap().rows)
+        };
+        let claimed = std::thread::scope(|scope| {
+            let one = scope.spawn(|| claims(&bed.store, "boot-1"));
+            let two = scope.spawn(|| claims(&other, "boot-2"));
+            [one.join().unwrap(), two.join().unwrap()].concat()
+        });
+        assert_eq!(claimed.len(), 1, "round {round}: {claimed:?}");
+        // The trial is over, however it ended: the scope is half open again.
+        bed.sql(
+            "UPDATE jobs SET status = 'cancelled', finished_at = 1 WHERE status IN ('queued', 'running')",
+        );
+    }
 }
 
 #[test]

@@ -10,8 +10,10 @@ use diesel::sql_types::{Integer, Text};
 use libsqlite3_sys as ffi;
 use orch::domain::delivery::Channel;
 use orch::domain::id::{JobId, NodeName, RunId, TaskId};
+use orch::domain::inbox::Source;
 use orch::domain::job::JobKind;
 use orch::domain::time::Timestamp;
+use orch::store::inbox::{self, NewDelivery};
 use orch::store::jobs::{self, ClaimRequest};
 use orch::store::retention::{self, Act};
 use orch::store::runs::KeptFilter;
@@ -58,7 +60,7 @@ fn sent<T: Send + 'static>(
         .filter(|(sql, _)| !sql.contains("pg_advisory"))
         .map(|(sql, binds)| Sent {
             sql: sql.to_owned(),
-            binds: serde_json::from_str(binds).unwrap(),
+            binds: serde_json::from_str(&binds.replace("None", "null")).unwrap(),
         })
         .collect()
 }
@@ -362,7 +364,7 @@ fn steps(bed: &Bed, statements: &[Sent]) -> i64 {
             for (at, bind) in (1..).zip(&sent.binds) {
                 if let Some(number) = bind.as_i64() {
                     ffi::sqlite3_bind_int64(statement, at, number);
-                } else {
+                } else if !bind.is_null() {
                     let text = CString::new(bind.as_str().unwrap()).unwrap();
                     ffi::sqlite3_bind_text(statement, at, text.as_ptr(), -1, None);
                     texts.push(text);
@@ -446,5 +448,133 @@ fn on_sqlite_what_is_spent_is_found_by_its_keys_however_long_the_history_is() {
                 || line.contains("USING INDEX tasks_");
             assert!(by_index, "{line}\n{}", statement.sql);
         }
+    }
+}
+
+/// So many deliveries that were settled, batches that are forgotten and retries of their scopes, all of them kept for a
+/// while yet; and a few of each that are due, or are to be applied.
+fn aside(bed: &Bed, n: usize) {
+    history(bed, 10 * n);
+    let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})");
+    let now = NOW.0;
+    let delivery = "INSERT INTO inbox (source, delivery, digest, event, event_type, body, status, attempts, available_at, \
+                    received_at, settled_at)";
+    let audit = "INSERT INTO retry_audit (at, event, scope, task_id, visit, retry_count, total)";
+    let statements = [
+        format!("{delivery} {numbers} SELECT 'plane', 'd' || i, 'h' || i, 'issue', 'issue', '{{}}', 'applied', 1, i, i, {now} + i FROM n"),
+        format!("{delivery} {numbers} SELECT 'plane', 'p' || i, 'q' || i, 'issue', 'issue', '{{}}', 'pending', 0, i, i, NULL FROM n WHERE i < 9"),
+        format!("{delivery} {numbers} SELECT 'forge', 'o' || i, 'o' || i, 'push', 'push', '{{}}', 'ignored', 1, i, i, i FROM n WHERE i < 9"),
+        format!("{audit} {numbers} SELECT {now}, 'retry', 'batch:b' || i, i, 1, 1, 1 FROM n"),
+        format!("{audit} VALUES ({now}, 'retry', 'batch:due', 1, 1, 1, 1)"),
+        format!("INSERT INTO batches (id, project_id, mode, content, created_at) {numbers} SELECT 'b' || i, 1, 'parallel', 'x', 1 FROM n"),
+        "INSERT INTO batches (id, project_id, mode, content, created_at) VALUES ('due', 1, 'parallel', 'x', 1)".to_owned(),
+        format!("INSERT INTO retry_scopes (scope, failures) {numbers} SELECT 'batch:b' || i, 1 FROM n"),
+        "INSERT INTO retry_scopes (scope, failures) VALUES ('batch:due', 1)".to_owned(),
+        "UPDATE tasks SET batch = 'b' || id WHERE pruned_at IS NOT NULL".to_owned(),
+        "UPDATE tasks SET batch = 'due', status = 'done', finished_at = 1 WHERE work_item_id = 'T-39'".to_owned(),
+        format!("INSERT INTO node_cuts (node, until, reason) VALUES ('local', 1, 'oom'), ('local', {now}, 'oom')"),
+        "INSERT INTO node_states (node, off_how, off_until, reason, since) VALUES ('far', 'cooled', 1, 'x', 1)".to_owned(),
+    ];
+    bed.write(move |c| {
+        for sql in statements {
+            match c {
+                Conn::Sqlite(c) => diesel::sql_query(sql).execute(c),
+                Conn::Pg(c) => diesel::sql_query(sql).execute(c),
+            }?;
+        }
+        Ok(())
+    });
+    if matches!(bed.place, Place::Server { .. }) {
+        bed.sql("ANALYZE");
+    }
+}
+
+/// What happens to deliveries, batches and marks of nodes, again and again.
+fn beside(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
+    // The name of one that is known, and the body of another.
+    let again = |delivery: &str, digest: &str| NewDelivery {
+        source: Source::Plane,
+        delivery: delivery.to_owned(),
+        digest: digest.to_owned(),
+        event: "issue".to_owned(),
+        event_type: "issue".to_owned(),
+        body: "{}".to_owned(),
+    };
+    let (named, repeated) = (again("d7", "new"), again("new", "h7"));
+    let before = Timestamp(NOW.0 - 1);
+    vec![
+        ("pending", sent(bed, |c| inbox::pending(c, 0, 100))),
+        ("named", sent(bed, move |c| inbox::receive(c, &named, NOW))),
+        ("repeated", sent(bed, move |c| inbox::receive(c, &repeated, NOW))),
+        (
+            "deliveries",
+            sent(bed, move |c| retention::deliveries(c, Act::Remove, before, 200)),
+        ),
+        (
+            "node marks",
+            sent(bed, move |c| retention::node_marks(c, Act::Remove, before, 200)),
+        ),
+        (
+            "batch",
+            sent(bed, move |c| {
+                let after = (Timestamp(i64::MIN), TaskId(0));
+                retention::history(c, Act::Remove, (after, before), 200, NOW)
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn on_sqlite_deliveries_and_batches_take_as_many_steps_however_many_there_were() {
+    let taken = |n| {
+        let bed = Bed::sqlite();
+        aside(&bed, n);
+        let beside = beside(&bed);
+        for (what, statements) in &beside {
+            for statement in statements {
+                let plan = sqlite_plan(&bed, statement).join("\n");
+                let grows = ["inbox", "tasks", "batches", "retry_audit", "retry_scopes", "jobs"];
+                assert!(
+                    !grows
+                        .iter()
+                        .any(|table| plan.lines().any(|line| line == format!("SCAN {table}"))),
+                    "{what}: {}\n{plan}",
+                    statement.sql
+                );
+            }
+        }
+        let steps = beside.into_iter().map(|(what, sent)| (what, steps(&bed, &sent)));
+        steps.collect::<Vec<_>>()
+    };
+    let few = taken(100);
+    assert!(few.iter().all(|(_, steps)| *steps > 0), "{few:?}");
+    assert_eq!(few, taken(20_000));
+}
+
+#[test]
+fn on_postgres_deliveries_and_batches_are_found_by_their_indexes() {
+    let Some(bed) = Bed::postgres() else { return };
+    aside(&bed, 20_000);
+    let mut shown = String::new();
+    for (what, statements) in beside(&bed) {
+        for statement in statements {
+            let plan = postgres_plan(&bed, &statement);
+            let whole = ["inbox", "tasks", "batches", "retry_audit", "retry_scopes", "jobs"];
+            let whole = whole
+                .iter()
+                .any(|table| plan.contains(&format!("Seq Scan on {table}")));
+            // In the order of its key a table is read to the first that fits: whole, where none does.
+            let by_key = plan.contains("using inbox_pkey") && plan.contains("Filter:");
+            assert!(!whole && !by_key, "{what}: {}\n{plan}", statement.sql);
+            shown.push_str(&plan);
+        }
+    }
+    for index in [
+        "inbox_pending",
+        "inbox_settled",
+        "tasks_of_batch",
+        "retry_audit_of_scope",
+    ] {
+        assert!(shown.contains(index), "{index} is not used:\n{shown}");
     }
 }
