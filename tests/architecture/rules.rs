@@ -10,7 +10,10 @@ use super::source::{Finding, Source, balanced};
 const LINES: usize = 400;
 
 /// Files that may be longer, and why.
-const LONG_FILES: [(&str, &str); 0] = [];
+const LONG_FILES: [(&str, &str); 1] = [(
+    "src/schema.rs",
+    "one entry for each table: generated, and read by no one from top to bottom",
+)];
 
 /// Clocks read below the floors that own them, and why.
 const CLOCKS: [(&str, &str, &str); 3] = [

@@ -533,7 +533,7 @@ async fn what_is_not_in_order_is_shown_with_the_queue_and_nothing_else_is() {
         .collect();
     assert_eq!(breakers, [("project:shop", "open")]);
 
-    operate::clear(&house.engine, "local").await.unwrap();
+    nodes::clear(&house.engine, "local").await.unwrap();
     operate::reset(&house.engine, "project:shop").await.unwrap();
     let shown = operate::stands_now(&house.engine).await.unwrap();
     assert_eq!(

@@ -66,7 +66,7 @@ pub async fn stands_now(engine: &Engine) -> Result<RepairView, EngineError> {
     let rules = standing(engine);
     let mut breakers = breakers(engine).await?;
     breakers.retain(|breaker| breaker.stands != CLOSED);
-    let mut nodes = nodes(engine).await?;
+    let mut nodes = crate::engine::nodes::list(engine).await?;
     nodes.retain(|node| node.stands != USABLE || node.slots_fewer > 0);
     let hanging = engine.hanging().into_iter().map(|(what, long)| HangView {
         what,

@@ -1,3 +1,5 @@
+//! What Gitea and Forgejo deliver, kind by kind.
+
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;

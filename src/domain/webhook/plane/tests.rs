@@ -1,3 +1,5 @@
+//! What Plane delivers, in both versions, and what no sender should.
+
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
