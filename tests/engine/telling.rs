@@ -231,7 +231,14 @@ async fn a_chat_that_is_missing_is_a_matter_of_the_settings_and_not_of_the_messa
 
 #[tokio::test]
 async fn a_chat_that_never_answers_sees_a_message_twice_at_most() {
-    // Takes the request, and hangs up.
+    // With the rest unread the connection is reset, else it ends: the sender is told in two ways.
+    for reads in [16, 64 * 1024] {
+        is_told_twice_at_most(reads).await;
+    }
+}
+
+/// Takes so much of a request, and hangs up.
+async fn is_told_twice_at_most(reads: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(0));
@@ -240,7 +247,7 @@ async fn a_chat_that_never_answers_sees_a_message_twice_at_most() {
         use std::io::Read as _;
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut begun = [0; 16];
+            let mut begun = vec![0; reads];
             if stream.read(&mut begun).unwrap() > 0 {
                 *counted.lock().unwrap() += 1;
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use awc::error::SendRequestError;
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 use awc::http::header::{self, HeaderMap};
 
@@ -60,6 +60,8 @@ pub(super) async fn post(request: awc::ClientRequest, body: Vec<u8>) -> Result<A
 fn of(e: SendRequestError) -> Sending {
     let why = e.to_string();
     match e {
+        // That is also how a connection that ended before its answer is told.
+        SendRequestError::Connect(ConnectError::Disconnected) => Sending::Unanswered { why },
         SendRequestError::Url(_)
         | SendRequestError::Connect(_)
         | SendRequestError::Http(_)
