@@ -2,8 +2,8 @@
 //! not run, and why.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -108,15 +108,29 @@ impl Sshd {
             if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
                 return false;
             }
-            let mut banner = [0; 4];
-            let heard =
-                TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut s| s.read_exact(&mut banner));
-            if heard.is_ok() && &banner == b"SSH-" {
+            if self.answers_with_our_key() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         false
+    }
+
+    /// Another server may have taken the port since we looked for a free one.
+    fn answers_with_our_key(&self) -> bool {
+        let mut command = Command::new("ssh");
+        for option in ["BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=5"] {
+            command.args(["-o", option]);
+        }
+        let file = |key: &str, name: &str| format!("{key}={}", self.path(name).display());
+        command.args(["-F", "none", "-o", &file("UserKnownHostsFile", "known_hosts")]);
+        command.args(["-o", &file("IdentityFile", "login"), "-o", "IdentitiesOnly=yes"]);
+        command.args(["-p", &self.port.to_string(), "127.0.0.1", "true"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().unwrap().success()
     }
 
     /// Lines for the settings that make it a node whose folder is there.
