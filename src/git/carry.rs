@@ -14,7 +14,7 @@ use super::origin::Origin;
 use super::repository::Repository;
 use super::scratch_index::ScratchIndex;
 use super::staging::{Unreadable, stage_everything};
-use super::upkeep::durably;
+use super::upkeep::{durably, unique};
 
 /// What was carried back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,11 @@ impl Repository {
         let orch = Identity::new("orch", "orch@localhost");
         let prepared = self.commit_tree(&files, &[&head], "prepared", &orch)?;
         let sha256 = head.as_str().len() == 64;
-        let greeting = far.greet(sha256).map_err(|e| blame(far, e))?;
+        let carrier = unique();
+        let greeting = far.greet(sha256, &carrier).map_err(|e| blame(far, e))?;
         far.root.clone_from(&greeting.root);
+        // Whoever carried it before may have died, and its checkout go on there.
+        far.end().map_err(|e| blame(far, e))?;
         let git = self
             .over_ssh("push", far)
             .args(["--quiet", "--force", "--no-verify"]);
@@ -56,7 +59,7 @@ impl Repository {
         if output.code != Some(0) {
             return Err(Origin::Url(far.repository()).explain("push", &output));
         }
-        far.check_out(head.as_str(), prepared.as_str(), prompt)
+        far.check_out([head.as_str(), prepared.as_str()], prompt, &carrier)
             .map_err(|e| blame(far, e))?;
         Ok(greeting)
     }

@@ -158,6 +158,23 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Proc
     write().map_err(failed("write", path))
 }
 
+/// The same for what has to outlive the machine: when it is told, file, name and folder are on the disk.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ProcessError> {
+    let draft = path.with_extension("draft");
+    let write = || -> io::Result<()> {
+        let mut file = private().open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        let folder = path.parent();
+        for folder in [folder, folder.and_then(Path::parent)].into_iter().flatten() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(failed("write", path))
+}
+
 /// How every file here is opened for writing: anew, and readable by this user only.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -157,6 +157,15 @@ impl Settings {
                 );
                 values.problem(Problem::Combination(why));
             }
+            let outlives = |node: &&SshNode| settings.database.is_shared() && node.orch.is_none();
+            for node in ssh.iter().filter(outlives) {
+                let why = format!(
+                    "{}: nodes.{}.orch is missing: where several services share a database, an agent has to end when its \
+                     service is silent; install this program there and set orch",
+                    node.source, node.name
+                );
+                values.problem(Problem::Combination(why));
+            }
             settings.described.extend(ssh.iter().map(SshNode::described));
             settings.nodes.ssh = ssh;
             settings

@@ -17,6 +17,22 @@ pub fn get(conn: &mut Conn, key: &str) -> Result<Option<String>, StoreError> {
         .optional())?)
 }
 
+/// Keeps a value under a key unless there is one; answers what is kept.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn keep_first(conn: &mut Conn, key: &str, value: &str) -> Result<String, StoreError> {
+    on!(conn, c => diesel::insert_into(settings_state::table)
+        .values((
+            settings_state::key.eq(key),
+            settings_state::value.eq(value),
+        ))
+        .on_conflict(settings_state::key)
+        .do_nothing()
+        .execute(c))?;
+    Ok(get(conn, key)?.unwrap_or_else(|| value.to_owned()))
+}
+
 /// Keeps a value under a key.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 9] = [
+const ELSEWHERE: [Elsewhere; 11] = [
     Elsewhere {
         point: "commit engine::heal::actor_restarted",
         on: BOTH,
@@ -74,6 +74,17 @@ const ELSEWHERE: [Elsewhere; 9] = [
         on: BOTH,
         known: "needs a Plane; who dies before or after it sends the comment again, and Plane keeps one for its external id: \
                 plane::client, engine::to_plane",
+    },
+    Elsewhere {
+        point: "commit engine::run::far::owner",
+        on: BOTH,
+        known: "needs an sshd; one row that is written once and read before anything is done on a node: engine::nodes",
+    },
+    Elsewhere {
+        point: "deed note what became of a run's work on its node",
+        on: BOTH,
+        known: "needs an sshd; without the note the node is asked again, and still has the work, or what was fetched is removed \
+                there by the next sweep: engine::nodes",
     },
 ];
 

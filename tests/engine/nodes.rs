@@ -206,7 +206,7 @@ async fn what_an_agent_left_uncommitted_when_it_was_killed_is_kept(mode: Mode) {
 }
 
 async fn an_agent_that_runs_into_its_limit_is_ended_with_all_it_started(mode: Mode) {
-    let Some(bed) = Bed::new(mode, &[ONLY_THERE, "agent.timeout_s = 4"]).await else {
+    let Some(bed) = Bed::new(mode, &[ONLY_THERE, "agent.timeout_s = 15"]).await else {
         return;
     };
     let stubborn = "trap '' TERM; (trap '' TERM; setsid sleep 1000) & sleep 1000; sleep 1000";
@@ -444,7 +444,7 @@ async fn what_a_node_could_not_forget_at_once_is_swept_when_it_answers_again() {
 
 #[tokio::test]
 async fn an_agent_that_nobody_looks_after_any_more_is_ended_on_its_node_by_itself() {
-    let Some(mut bed) = Bed::new(Mode::Shim, &[ONLY_THERE, "nodes.far.offline_s = 5"]).await else {
+    let Some(mut bed) = Bed::new(Mode::Shim, &[ONLY_THERE, "nodes.far.offline_s = 20"]).await else {
         return;
     };
     bed.house.role("developer", &format!("{THERE}; hold here"));
@@ -567,4 +567,224 @@ async fn a_node_is_blacklisted_by_hand_with_a_reason_and_what_needs_a_label_goes
     assert_eq!(bed.house.job(claim).await.agent_node.unwrap().as_str(), "far");
     bed.house.drive(claim).await;
     assert!(bed.prompts().starts_with(&bed.root().display().to_string()));
+}
+
+#[tokio::test]
+async fn what_git_knew_of_the_worktree_there_may_be_lost_and_the_work_is_not() {
+    let lost = [
+        "rm -rf \"$ADMIN\"",
+        "echo nonsense >\"$ADMIN/gitdir\"",
+        "echo ../../../../worktrees/\"${PWD##*/}\"/.git >\"$ADMIN/gitdir\"",
+        "rm \"$ADMIN/HEAD\" \"$ADMIN/commondir\" \"$ADMIN/index\"",
+    ];
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE]).await else {
+        return;
+    };
+    for (n, lost) in lost.into_iter().enumerate() {
+        let admin = "ADMIN=$(git rev-parse --absolute-git-dir)";
+        let work = format!("{THERE}; echo work >src/{n}.txt; {admin}; {lost}");
+        bed.house.role("developer", &work);
+        let task = bed.house.add("Say hello").await;
+        bed.house.run_all().await;
+        let events = bed.house.events(task).await;
+        assert_eq!(bed.house.stands(task).await, "done done", "{lost}: {events:#?}");
+        let merged = bed.house.file("main", &format!("src/{n}.txt"));
+        assert_eq!(merged.as_deref(), Some("work\n"), "{lost}");
+        assert_eq!(bed.left_there(), [""; 0], "{lost}");
+    }
+}
+
+#[tokio::test]
+async fn work_that_does_not_fit_on_the_disk_of_its_node_stays_there_until_it_does() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE, "repair.enabled = false"]).await else {
+        return;
+    };
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    // As without an inode left.
+    let full = "for f in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do for g in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do \
+                [ -e \"$bare/objects/$f$g\" ] || : >\"$bare/objects/$f$g\"; done; done";
+    let bare =
+        format!("bare='{}'", bed.root().join("repos/shop.git").display()).replace("far's", "far'\\''s");
+    bed.house.role(
+        "developer",
+        &format!("{THERE}; echo two >two; {bare}; {full}; exit 3"),
+    );
+    let driven = orch::engine::run::drive(&bed.house.engine, claim).await;
+    assert!(driven.is_err(), "its monitor tries again: {driven:?}");
+    assert_eq!(bed.house.wip(), [""; 0], "half of it would be worse than to wait");
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert!(
+        swept.trouble[0].contains("the look for work on node far"),
+        "{:?}",
+        swept.trouble
+    );
+    assert!(
+        bed.root()
+            .join(format!("worktrees/{}-{}/two", claim.job, claim.epoch))
+            .exists()
+    );
+    for entry in fs::read_dir(bed.root().join("repos/shop.git/objects")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!((swept.runs, swept.trouble), (1, Vec::new()));
+    let wip = bed.house.wip();
+    assert_eq!(bed.house.kept(&wip[0], "src/code.txt").as_deref(), Some("work\n"));
+    assert_eq!(bed.house.kept(&wip[0], "two").as_deref(), Some("two\n"));
+}
+
+#[tokio::test]
+async fn work_on_a_node_that_was_taken_out_of_the_settings_is_still_fetched() {
+    let Some(mut bed) = Bed::new(Mode::Bare, &["node_slots = 0"]).await else {
+        return;
+    };
+    let root = bed.root();
+    bed.house.role("developer", &format!("{THERE}; hold here"));
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let reached = bed.house.path("out/here.reached");
+    driving.until("the agent holds", async || reached.exists()).await;
+    drop(driving);
+    let file = bed.house.path("orch.toml");
+    let settings = fs::read_to_string(&file).unwrap();
+    let without: Vec<_> = settings
+        .lines()
+        .filter(|line| !line.starts_with("nodes.far") && !line.starts_with("node_slots"))
+        .collect();
+    fs::write(&file, without.join("\n")).unwrap();
+    bed.house.restart().await;
+    bed.house.go("here");
+    bed.house.drive(claim).await;
+    assert!(
+        !root
+            .join(format!("worktrees/{}-{}", claim.job, claim.epoch))
+            .exists()
+    );
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+    assert_eq!(
+        bed.house.ran(),
+        ["developer", "reviewer"],
+        "nothing was begun again"
+    );
+    fs::write(&file, settings).unwrap();
+    bed.house.restart().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_with_255_by_itself_says_nothing_about_its_node() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; exit 255"));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    assert_eq!(bed.node("far").await.stands, "usable");
+    let error = bed.house.run_of(claim).await.unwrap().error.unwrap();
+    assert!(error.contains("exit code 254"), "{error}");
+}
+
+#[tokio::test]
+async fn that_a_worktree_was_gone_on_its_node_is_known_after_a_death() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE, "repair.enabled = false"]).await else {
+        return;
+    };
+    bed.house.role("developer", &format!("{THERE}; rm -rf \"$PWD\""));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    let dir = bed
+        .house
+        .data()
+        .join(format!("runs/{}-{}", claim.job, claim.epoch));
+    assert_eq!(fs::read_to_string(dir.join("far.back")).unwrap(), "gone");
+    let error = bed.house.run_of(claim).await.unwrap().error.unwrap();
+    assert!(error.contains("removed its own worktree"), "{error}");
+}
+
+#[tokio::test]
+async fn one_record_that_cannot_be_read_does_not_keep_the_others_from_being_swept() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE]).await else {
+        return;
+    };
+    bed.house.role("developer", THERE);
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    let runs = bed.house.data().join("runs");
+    let dir = runs.join(format!("{}-{}", claim.job, claim.epoch));
+    fs::remove_file(dir.join("far.gone")).unwrap();
+    for name in ["0-0", "999-9"] {
+        fs::create_dir_all(runs.join(name)).unwrap();
+        fs::write(runs.join(name).join("far.back"), "brought").unwrap();
+        fs::write(runs.join(name).join("far.json"), "nonsense").unwrap();
+    }
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!(swept.trouble.len(), 2, "{:?}", swept.trouble);
+    assert!(dir.join("far.gone").exists());
+}
+
+#[tokio::test]
+async fn an_agent_that_prints_more_than_its_log_holds_is_heard_of_all_the_same() {
+    let small = [
+        "node_slots = 0",
+        "agent.log_cap_mib = 1",
+        "nodes.far.offline_s = 20",
+    ];
+    let Some(bed) = Bed::new(Mode::Shim, &small).await else {
+        return;
+    };
+    let prints = "yes | head -c 3000000; while [ ! -e \"$out/enough\" ]; do echo on; sleep 0.2; done";
+    bed.house.role("developer", &format!("{THERE}; {prints}"));
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let dir = bed
+        .house
+        .data()
+        .join(format!("runs/{}-{}", claim.job, claim.epoch));
+    let heard = || {
+        let tails =
+            ["output.tail.0", "output.tail.1"].map(|name| fs::read(dir.join(name)).unwrap_or_default());
+        tails
+            .iter()
+            .any(|text| String::from_utf8_lossy(text).contains("prints on"))
+    };
+    driving.until("it is heard of", async || heard()).await;
+    fs::write(bed.house.path("out/enough"), "").unwrap();
+    driving.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_of_another_installation_is_refused_with_what_to_do() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE, "repair.enabled = false"]).await else {
+        return;
+    };
+    fs::write(bed.root().join("owner"), "somebody\n").unwrap();
+    bed.house.role("developer", THERE);
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    // Another service's run of the same name.
+    let theirs = bed
+        .root()
+        .join(format!("worktrees/{}-{}", claim.job, claim.epoch));
+    fs::create_dir_all(&theirs).unwrap();
+    bed.house.drive(claim).await;
+    let error = bed.house.run_of(claim).await.unwrap().error.unwrap();
+    assert!(
+        error.contains("another installation of Orch (somebody)") && error.contains("set another root"),
+        "{error}"
+    );
+    assert!(!bed.root().join("runs").exists(), "nothing was done there");
+    assert!(theirs.exists());
+    fs::remove_file(bed.root().join("owner")).unwrap();
+    bed.house.later(Duration::from_secs(3600));
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
 }

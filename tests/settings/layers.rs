@@ -376,6 +376,18 @@ fn relative_paths_begin_in_the_folder_of_the_start() {
 }
 
 #[test]
+fn on_a_shared_database_a_node_without_the_program_is_refused() {
+    let shared = "[database]\nurl = \"postgres://u:p@db/orch\"\n[nodes.mill]\nhost = \"mill\"\n";
+    let error = Start::new().file(shared).error();
+    assert!(
+        error.contains("nodes.mill.orch is missing") && error.contains("install this program there"),
+        "{error}"
+    );
+    let there = format!("{shared}orch = \"/usr/bin/orch\"\n");
+    assert_eq!(Start::new().file(&there).settings().nodes.ssh.len(), 1);
+}
+
+#[test]
 fn nodes_are_sections_of_a_file_and_shown_as_they_count() {
     let start = Start::new().file(
         "max_concurrency = 4\nnode_slots = 2\nnode_labels = [\"x86\"]\n[nodes.mill]\nhost = \"me@mill\"\nport = 2222\nslots = 3\n\

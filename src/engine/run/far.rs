@@ -12,8 +12,9 @@ use crate::domain::id::NodeName;
 use crate::domain::job::Claim;
 use crate::git::{Back, GitError};
 use crate::process::far::FarRun;
-use crate::process::{self, LaunchSpec, SshTarget};
+use crate::process::{self, LaunchSpec, ProcessError, SshTarget};
 use crate::settings::SshNode;
+use crate::store::flags;
 
 use super::super::{Engine, EngineError, ProjectHandle, blocking};
 use super::agent::{command_at, environment, launch_spec};
@@ -26,8 +27,12 @@ const UNREACHED: Duration = Duration::from_secs(120);
 pub(super) const REACH: Duration = Duration::from_secs(30);
 /// Pauses before what a node has not given back is asked for again, milliseconds.
 const AGAIN_AFTER_MS: [u64; 3] = [500, 2000, 8000];
+/// The key of the database's name on nodes.
+const OWNER: &str = "nodes.owner";
 /// Says in a run's folder that its node has nothing of it any more that is not here.
 const BACK: &str = "far.back";
+/// What stands in it when there was no worktree.
+const GONE: &str = "gone";
 /// Says there that the node has nothing of it at all.
 const FORGOTTEN: &str = "far.gone";
 
@@ -47,10 +52,13 @@ pub(super) async fn carry(engine: &Engine, a: &Attempt, node: &NodeName) -> Resu
         return Ok(Carried::Unknown);
     };
     let run_dir = a.run_dir(engine);
-    let mut far = far_run(engine, a, known);
+    let mut far = far_run(engine, a, known, owner(engine).await?)?;
     far.write(&run_dir)?;
     let (project, path, prompt) = (a.project.clone(), a.worktree(engine), run_dir.join(PROMPT_FILE));
+    // A predecessor in this process may not be done with it.
+    let alone = engine.tidying(a.claim).await;
     let carried = blocking(move || {
+        let _alone = alone;
         let prompt = std::fs::read(&prompt).map_err(EngineError::file(&prompt))?;
         let greeting = project.repository()?.carry(&path, &mut far, &prompt)?;
         Ok::<_, EngineError>((far, greeting))
@@ -66,7 +74,7 @@ pub(super) async fn carry(engine: &Engine, a: &Attempt, node: &NodeName) -> Resu
     let put = blocking(move || Ok::<_, EngineError>(far.put(&spec)));
     match put.await? {
         Ok(()) => {}
-        Err(e @ process::ProcessError::Offline { .. }) => {
+        Err(e @ ProcessError::Offline { .. }) => {
             return Ok(Carried::Refused(format!("exit code 255 (node {node}: {e})")));
         }
         Err(e) => return Ok(Carried::Refused(e.to_string())),
@@ -91,8 +99,26 @@ fn offline(node: &str, why: &str) -> String {
     format!("exit code 255 (worker offline: node {node} by ssh: {why})")
 }
 
-fn far_run(engine: &Engine, a: &Attempt, node: &SshNode) -> FarRun {
-    FarRun {
+/// What the database is called on nodes, for good: its first service's id.
+async fn owner(engine: &Engine) -> Result<String, EngineError> {
+    let known = engine.store().read(|tx| flags::get(tx, OWNER)).await?;
+    if let Some(owner) = known {
+        return Ok(owner);
+    }
+    let id = engine.instance().to_string();
+    let kept = engine.store().write(move |tx| flags::keep_first(tx, OWNER, &id));
+    Ok(kept.await?)
+}
+
+fn far_run(engine: &Engine, a: &Attempt, node: &SshNode, owner: String) -> Result<FarRun, EngineError> {
+    let command = super::agent::command(engine, a)?;
+    let near = launch_spec(engine, a, &command)?;
+    // Nothing may live there when others are free to take the run.
+    let offline = near
+        .lease
+        .map_or(node.offline, |lease| lease.ttl.min(node.offline));
+    let limit = near.timeout.unwrap_or(engine.settings().agent.timeout_cap) + UNREACHED;
+    Ok(FarRun {
         node: node.name.to_string(),
         target: SshTarget {
             host: node.host.clone(),
@@ -103,10 +129,12 @@ fn far_run(engine: &Engine, a: &Attempt, node: &SshNode) -> FarRun {
         root: node.root.clone(),
         project: a.project.config.name.to_string(),
         name: format!("{}-{}", a.claim.job, a.claim.epoch),
+        owner,
         orch: node.orch.clone(),
         grace_s: engine.settings().agent.kill_grace.as_secs(),
-        offline_after_s: node.offline.as_secs(),
-    }
+        offline_after_s: offline.as_secs(),
+        limit_s: limit.as_secs(),
+    })
 }
 
 /// What runs there. Its own limits only end what nobody reaches any more: those that count are held here.
@@ -177,23 +205,15 @@ pub(super) async fn bring_back(
         return Ok(None);
     };
     let back = dir.join(BACK);
-    if back.exists() {
-        return Ok(Some(Back::Brought));
-    }
-    let node = NodeName::parse(&far.node).ok();
-    if node.is_none_or(|node| engine.settings().nodes.find(&node).is_none()) {
-        warn!(
-            "node {} is not configured any more: what run {} left there is given up",
-            far.node, far.name
-        );
-        return Ok(Some(Back::Gone));
+    if let Some(known) = known_back(&back)? {
+        return Ok(Some(known));
     }
     let (project, path) = (project.clone(), worktree(engine, claim));
     let alone = engine.tidying(claim).await;
     let brought = blocking(move || {
         let _alone = alone;
         let brought = project.repository()?.bring_back(&path, &far)?;
-        std::fs::write(&back, "").map_err(EngineError::file(&back))?;
+        process::far::note(&back, word(brought))?;
         if let Err(e) = forget(&far, &dir) {
             warn!(
                 "what run {} left on node {} is removed later: {}",
@@ -203,6 +223,23 @@ pub(super) async fn bring_back(
         Ok::<_, EngineError>(brought)
     });
     brought.await.map(Some)
+}
+
+fn word(back: Back) -> &'static str {
+    match back {
+        Back::Brought => "brought",
+        Back::Gone => GONE,
+    }
+}
+
+/// What an earlier look came to, if there was one.
+fn known_back(note: &Path) -> Result<Option<Back>, EngineError> {
+    match std::fs::read_to_string(note) {
+        Ok(text) if text == GONE => Ok(Some(Back::Gone)),
+        Ok(_) => Ok(Some(Back::Brought)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(EngineError::file(note)(e)),
+    }
 }
 
 /// What is out of reach on a node that is away is looked for again by each sweep, and keeps nobody waiting.
@@ -226,21 +263,31 @@ pub(super) fn or_later(
 /// Removes on the nodes what is left of runs whose work is here, where that could not be done at once. Answers what
 /// could not be.
 pub(in crate::engine) async fn sweep(engine: &Engine) -> Result<Vec<String>, EngineError> {
-    if engine.settings().nodes.ssh.is_empty() {
-        return Ok(Vec::new());
-    }
     let runs = engine.settings().data_dir.join("runs");
     blocking(move || {
-        let mut trouble = Vec::new();
+        let (mut trouble, mut silent) = (Vec::new(), Vec::new());
         for dir in std::fs::read_dir(&runs).into_iter().flatten().flatten() {
             let dir = dir.path();
             if !dir.join(BACK).exists() || dir.join(FORGOTTEN).exists() {
                 continue;
             }
-            if let Some(far) = FarRun::read(&dir)?
-                && let Err(e) = forget(&far, &dir)
-            {
+            let far = match FarRun::read(&dir) {
+                Ok(Some(far)) => far,
+                Ok(None) => continue,
+                Err(e) => {
+                    trouble.push(e.to_string());
+                    continue;
+                }
+            };
+            // Once is enough to know that a machine does not answer.
+            if silent.contains(&far.target) {
+                continue;
+            }
+            if let Err(e) = forget(&far, &dir) {
                 trouble.push(format!("run {} on node {}: {e}", far.name, far.node));
+                if matches!(e, EngineError::Process(ProcessError::Offline { .. })) {
+                    silent.push(far.target);
+                }
             }
         }
         Ok::<_, EngineError>(trouble)
@@ -250,8 +297,8 @@ pub(in crate::engine) async fn sweep(engine: &Engine) -> Result<Vec<String>, Eng
 
 fn forget(far: &FarRun, dir: &Path) -> Result<(), EngineError> {
     far.forget()?;
-    let forgotten = dir.join(FORGOTTEN);
-    std::fs::write(&forgotten, "").map_err(EngineError::file(&forgotten))
+    process::far::note(&dir.join(FORGOTTEN), "")?;
+    Ok(())
 }
 
 /// The same for a run that ended well; asks several times. The reason of a node that does not answer at all.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::{FarRun, QUICK, scripts};
 use crate::domain::run::{ExitRecord, StopCause};
 use crate::process::ssh::BROKEN;
-use crate::process::{ProcessError, sys};
+use crate::process::{ProcessError, RunLease, files, sys};
 
 /// As a shell says that TERM ended a program.
 const TERMINATED: u8 = 143;
@@ -24,6 +24,11 @@ const LOST: u8 = 126;
 const SHIM_GONE: i32 = 3;
 /// The script's word for a turn that is over.
 const NEXT_TURN: i32 = 5;
+/// The same, where the agent printed more than its log there holds.
+const PRINTS_ON: i32 = 6;
+/// The longest turn, seconds, and the script's looks in three of them.
+const TURN_S: u64 = 30;
+const LOOKS_IN_3_S: u64 = 10;
 /// Before a connection that broke is made again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 64 * 1024;
@@ -40,7 +45,12 @@ pub fn main(run_dir: &Path) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return ended(LOST, &format!("signals cannot be caught: {error}")),
     };
-    let mut drive = Drive { far, signals };
+    // The agent there is looked after as long as this machine's service is, and no longer.
+    let lease = match files::read_launch(run_dir) {
+        Ok(spec) => spec.and_then(|spec| spec.lease),
+        Err(error) => return ended(LOST, &error.to_string()),
+    };
+    let mut drive = Drive { far, signals, lease };
     let end = match drive.far.orch.clone() {
         Some(orch) => drive.follow(&orch),
         None => drive.connect(),
@@ -87,13 +97,17 @@ enum End {
 struct Drive {
     far: FarRun,
     signals: File,
+    /// What this run stands under here.
+    lease: Option<RunLease>,
 }
 
 impl Drive {
     /// Without this program there: the agent runs under one connection.
     fn connect(&mut self) -> End {
-        let run_dir = self.far.run_dir();
-        let mut command = self.far.target.command(scripts::START, &[&run_dir]);
+        let (run_dir, grace) = (self.far.run_dir(), self.far.grace_s.to_string());
+        let limit = self.far.limit_s.to_string();
+        let words = [run_dir.as_str(), &limit, &grace, scripts::END, &self.far.owner];
+        let mut command = self.far.target.command(scripts::START, &words);
         command.stdin(Stdio::null());
         sys::tie_to_this_process(&mut command);
         let mut child = match command.spawn() {
@@ -119,10 +133,16 @@ impl Drive {
 
     /// With it: the agent runs under a shim there, and is followed over as many connections as it takes.
     fn follow(&mut self, orch: &str) -> End {
-        let run_dir = self.far.run_dir();
+        let (run_dir, lease) = (self.far.run_dir(), self.lease.clone());
         let launched = self.persist(|far| {
             let script = [scripts::RENEW, scripts::LAUNCH].concat();
-            far.ask("starting", &script, &[&run_dir, orch], &[], QUICK)
+            far.ask(
+                "starting",
+                &script,
+                &[&run_dir, &age(lease.as_ref()), orch],
+                &[],
+                QUICK,
+            )
         });
         if let Err(end) = launched {
             return end;
@@ -142,6 +162,13 @@ impl Drive {
                 }
                 Some(NEXT_TURN) => {
                     silent = None;
+                    continue;
+                }
+                Some(PRINTS_ON) => {
+                    silent = None;
+                    let node = &self.far.node;
+                    let said = "the agent prints on, beyond what its log there holds until it ends";
+                    writeln!(io::stderr(), "orch: node {node}: {said}").ok();
                     continue;
                 }
                 Some(_) | None => {}
@@ -173,8 +200,11 @@ impl Drive {
     /// Prints the log from where it was seen, over one connection. Answers how that ended.
     fn print_from(&mut self, seen: &mut u64) -> Result<Option<i32>, End> {
         let (run_dir, offset) = (self.far.run_dir(), seen.to_string());
+        let turn_s = (self.far.offline_after_s / 3).clamp(1, TURN_S);
+        let rounds = (turn_s * LOOKS_IN_3_S / 3).to_string();
         let script = [scripts::RENEW, scripts::FOLLOW].concat();
-        let mut command = self.far.target.command(&script, &[&run_dir, &offset]);
+        let words = [run_dir.as_str(), &age(self.lease.as_ref()), &offset, &rounds];
+        let mut command = self.far.target.command(&script, &words);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -291,6 +321,12 @@ impl Drive {
             }
         }
     }
+}
+
+/// For how many seconds the service here was not heard of, rounded up; 0 without a lease.
+fn age(lease: Option<&RunLease>) -> String {
+    let passed = lease.map_or(0, |lease| lease.ttl.saturating_sub(lease.left()).as_secs() + 1);
+    passed.to_string()
 }
 
 fn code_of(child: &mut Child) -> io::Result<Option<i32>> {

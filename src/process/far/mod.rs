@@ -40,12 +40,16 @@ pub struct FarRun {
     pub project: String,
     /// `<job>-<epoch>`.
     pub name: String,
+    /// The database that gives out these names.
+    pub owner: String,
     /// This program there, if it is.
     pub orch: Option<String>,
     /// Time between TERM and KILL, seconds.
     pub grace_s: u64,
     /// Silence of the machine after which the run is given up, seconds.
     pub offline_after_s: u64,
+    /// After that the run is ended there whoever is connected, seconds.
+    pub limit_s: u64,
 }
 
 /// What a machine says of itself.
@@ -80,12 +84,17 @@ impl FarRun {
         run_dir.join(RECORD).exists()
     }
 
-    /// Writes the record.
+    /// Writes the record, durably: nothing else knows where the work is.
     ///
     /// # Errors
     /// The disk's.
     pub fn write(&self, run_dir: &Path) -> Result<(), ProcessError> {
-        files::write_json(&run_dir.join(RECORD), self)
+        let path = run_dir.join(RECORD);
+        let bytes = serde_json::to_vec(self).map_err(|source| ProcessError::Damaged {
+            path: path.clone(),
+            source,
+        })?;
+        files::write_durably(&path, &bytes)
     }
 
     /// The run's folder there.
@@ -142,21 +151,21 @@ impl FarRun {
         }
     }
 
-    fn place(&self) -> [&str; 3] {
-        [&self.root, &self.project, &self.name]
+    fn place(&self) -> [&str; 4] {
+        [&self.root, &self.project, &self.name, &self.owner]
     }
 
-    /// Makes the folders and the repository there.
+    /// Makes the folders and the repository there. From then on nobody but `carrier` checks out there.
     ///
     /// # Errors
     /// The machine's.
-    pub fn greet(&self, sha256: bool) -> Result<Greeting, ProcessError> {
-        let [root, project, name] = self.place();
+    pub fn greet(&self, sha256: bool, carrier: &str) -> Result<Greeting, ProcessError> {
+        let [root, project, name, owner] = self.place();
         let format = if sha256 { "sha256" } else { "sha1" };
         let said = self.ask(
             "making room",
             scripts::GREET,
-            &[root, project, name, format],
+            &[root, project, name, owner, format, carrier],
             &[],
             QUICK,
         )?;
@@ -173,13 +182,19 @@ impl FarRun {
         })
     }
 
-    /// Checks out what was pushed there: HEAD at `start`, the files of `prepared`, the difference uncommitted.
+    /// Checks out what was pushed there: HEAD at `start`, the files of `prepared`, the difference uncommitted. Refused
+    /// where an agent was started already, or somebody else carries by now.
     ///
     /// # Errors
     /// The machine's.
-    pub fn check_out(&self, start: &str, prepared: &str, prompt: &[u8]) -> Result<(), ProcessError> {
-        let [root, project, name] = self.place();
-        let words = [root, project, name, start, prepared];
+    pub fn check_out(
+        &self,
+        [start, prepared]: [&str; 2],
+        prompt: &[u8],
+        carrier: &str,
+    ) -> Result<(), ProcessError> {
+        let [root, project, name, _] = self.place();
+        let words = [root, project, name, start, prepared, carrier];
         self.ask("the checkout", scripts::CHECK_OUT, &words, prompt, WHOLE)
             .map(drop)
     }
@@ -240,7 +255,7 @@ impl FarRun {
     pub fn end(&self) -> Result<(), ProcessError> {
         let grace = self.grace_s.to_string();
         let within = STOPPING + Duration::from_secs(2 * self.grace_s);
-        let words = [&self.run_dir(), grace.as_str()];
+        let words = [&self.run_dir(), grace.as_str(), &self.owner];
         self.ask("ending the agent", scripts::END, &words, &[], within)
             .map(drop)
     }
@@ -272,6 +287,17 @@ impl FarRun {
         self.ask("tidying up", scripts::FORGET, &self.place(), &[], WHOLE)
             .map(drop)
     }
+}
+
+/// Notes something in a run's folder, durably.
+///
+/// # Errors
+/// The disk's.
+pub fn note(path: &Path, text: &str) -> Result<(), ProcessError> {
+    deed!(
+        "note what became of a run's work on its node",
+        files::write_durably(path, text.as_bytes())
+    )
 }
 
 /// What a node has to have, as it says itself: the versions of git and, where `orch` names it, of this program.

@@ -1,35 +1,54 @@
 //! What is run on a node, in POSIX sh. Fixed texts: names and paths come as words. Needs git and `/proc`.
 
-/// `root project name format`: makes the folders and the repository; prints the root, then the environment.
+/// `root project name owner format carrier`: makes the folders and the repository, and notes who carries; prints the root,
+/// then the environment. Refuses a root of another owner: names of runs would be the same there.
 pub const GREET: &str = r#"
 set -eu
 umask 077
 unset CDPATH
 mkdir -p -- "$1"
 cd -- "$1"
+[ -s owner ] || echo "$4" >owner
+owner=$(cat owner)
+if [ "$owner" != "$4" ]; then
+  at=$(pwd -P)
+  echo "$at belongs to another installation of Orch ($owner): set another root; or, where that is gone, remove $at/owner" >&2
+  exit 1
+fi
 mkdir -p repos worktrees "runs/$3"
+echo "$6" >"runs/$3/carrier"
 bare=repos/$2.git
 if [ ! -e "$bare/HEAD" ]; then
-  git init -q --bare --object-format="$4" "$bare" >&2 || [ -e "$bare/HEAD" ]
+  git init -q --bare --object-format="$5" "$bare" >&2 || [ -e "$bare/HEAD" ]
   git --git-dir="$bare" config gc.auto 0 || :
 fi
 pwd -P
 env
 "#;
 
-/// `root project name start prepared`, the prompt on stdin.
+/// `root project name start prepared carrier`, the prompt on stdin. Works under the run's mark, so that whoever carries
+/// after a death ends it first; refuses to where another carries by now, or an agent was started.
 pub const CHECK_OUT: &str = r#"
 set -eu
 umask 077
 unset CDPATH
-bare=$1/repos/$2.git tree=$1/worktrees/$3
-cat >"$1/runs/$3/prompt.md"
+bare=$1/repos/$2.git tree=$1/worktrees/$3 run=$1/runs/$3
+export ORCH_RUN_DIR="$run"
+exec env sh -c '
+set -eu
+bare=$1 tree=$2 run=$3
+[ "$(cat "$run/carrier")" = "$6" ] || { echo "the run is carried anew by now" >&2; exit 1; }
+for mark in started shim.json exit.json; do
+  [ ! -e "$run/$mark" ] || { echo "an agent was started there already" >&2; exit 1; }
+done
+cat >"$run/prompt.md"
 rm -rf -- "$tree"
-git --git-dir="$bare" -c core.hooksPath=/dev/null worktree add -q --force --detach -- "$tree" "$4" >&2
+git --git-dir="$bare" -c core.hooksPath=/dev/null -c worktree.useRelativePaths=false worktree add -q --force --detach -- "$tree" "$4" >&2
 cd -- "$tree"
 git -c core.hooksPath=/dev/null read-tree -u --reset "$5" >&2
 git read-tree "$4" >&2
 git update-index -q --refresh >&2 || :
+' orch "$bare" "$tree" "$run" "$4" "$5" "$6"
 "#;
 
 /// `root orch`: prints what is there, and ends with 1 and what to do where something is missing. Changes nothing.
@@ -65,13 +84,21 @@ for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
 done
 "#;
 
-/// `run_dir`: runs the start script. Not in place of this one: of a program that a signal ended ssh would tell nothing.
+/// `run_dir limit grace end owner`: runs the start script. Not in place of this one: of a program that a signal ended ssh would
+/// tell nothing. Its 255 is not that of ssh. After the limit all of the run is ended by the script `end`, whoever is
+/// connected.
 pub const START: &str = r#"
+: >"$1/started" || exit 126
+ORCH_RUN_DIR=$1 sh -c 'sleep "$1"; ORCH_RUN_DIR= exec sh -c "$2" orch "$3" "$4" "$5"' orch "$2" "$4" "$1" "$3" "$5" \
+  </dev/null >/dev/null 2>&1 &
 sh "$1/start.sh"
-exit $?
+code=$?
+[ "$code" -ne 255 ] || code=254
+exit "$code"
 "#;
 
-/// `run_dir grace`: TERM to all that carries the run's mark, KILL after the grace.
+/// `run_dir grace owner`: TERM to all that carries the run's mark, KILL after the grace. In the folder of another owner a
+/// run of this name is another run.
 pub const END: &str = r#"
 marked() {
   for file in $(grep -lszxF -e "ORCH_RUN_DIR=$run" /proc/[0-9]*/environ 2>/dev/null); do
@@ -80,6 +107,8 @@ marked() {
   done
 }
 run=$1
+owner=$(cat "${run%/runs/*}/owner" 2>/dev/null) || owner=$3
+[ "$owner" = "$3" ] || exit 0
 kill -TERM $(marked) 2>/dev/null
 tries=$(($2 * 5 + 5))
 while [ -n "$(marked)" ] && [ "$tries" -gt 0 ]; do
@@ -96,24 +125,54 @@ done
 exit 0
 "#;
 
-/// `root project name`: prints the commits of HEAD and of everything; nothing without a worktree.
+/// `root project name owner`: prints the commits of HEAD and of everything; nothing without a worktree. What git knows of the
+/// worktree is made again where it was lost. Of what cannot be added only what cannot be read is left out.
 pub const COLLECT: &str = r#"
 set -eu
 unset CDPATH
+export LC_ALL=C
 bare=$1/repos/$2.git tree=$1/worktrees/$3
-[ -d "$tree" ] || exit 0
+fail() { echo "$*" >&2; exit 1; }
+owner=$(cat "$1/owner" 2>/dev/null) || owner=$4
+[ "$owner" = "$4" ] || exit 0
+[ -e "$tree" ] || [ -L "$tree" ] || exit 0
+[ -d "$tree" ] || fail "$tree is no folder any more: look at it there, and remove it"
+start=$(git --git-dir="$bare" rev-parse -q --verify "refs/orch/runs/$3/start^{commit}") ||
+  fail "$bare does not know where the run began: look at $tree there, and remove it"
+real=$(cd -- "$tree" && pwd -P)
 admin=
 for found in "$bare"/worktrees/*; do
-  if [ "$(cat "$found/gitdir" 2>/dev/null)" = "$tree/.git" ]; then admin=$found; fi
+  at=$(cat "$found/gitdir" 2>/dev/null) || continue
+  if [ "$(cd -- "$found" && cd -- "${at%/.git}" 2>/dev/null && pwd -P)" = "$real" ]; then admin=$found; fi
 done
-[ -n "$admin" ] || exit 0
+if [ -z "$admin" ]; then
+  admin=$bare/worktrees/$3
+  [ ! -e "$admin" ] || admin=$admin.again
+  mkdir -p -- "$admin"
+  echo "$tree/.git" >"$admin/gitdir"
+fi
+rm -f -- "$admin/index.lock" "$admin/HEAD.lock"
+if ! git --git-dir="$admin" rev-parse -q --git-dir >/dev/null 2>&1; then
+  echo ../.. >"$admin/commondir"
+  git --git-dir="$admin" rev-parse -q --git-dir >/dev/null 2>&1 || echo "$start" >"$admin/HEAD"
+fi
 cd -- "$tree"
 export GIT_DIR="$admin" GIT_WORK_TREE="$tree" GIT_INDEX_FILE="$admin/orch-index"
-rm -f -- "$admin/index.lock" "$admin/HEAD.lock" "$GIT_INDEX_FILE" "$GIT_INDEX_FILE.lock"
-head=$(git rev-parse -q --verify 'HEAD^{commit}') || head=$(git rev-parse -q --verify "refs/orch/runs/$3/start^{commit}")
-add() { git -c core.hooksPath=/dev/null -c core.fsmonitor=false add -A --ignore-errors -- . >&2; }
+rm -f -- "$GIT_INDEX_FILE" "$GIT_INDEX_FILE.lock"
+head=$(git rev-parse -q --verify 'HEAD^{commit}') || head=$start
+add() { said=$(git -c core.hooksPath=/dev/null -c core.fsmonitor=false add -A --ignore-errors -- . 2>&1 >/dev/null); }
+left_out='^\(hint\|warning\): \|^error: [a-z]*(".*"): Permission denied$\|^error: unable to index file \|^error: invalid path \|^error: unable to add .* to index$\|^fatal: \(adding\|updating\) files failed$\|does not have a commit checked out$'
 cp -- "$admin/index" "$GIT_INDEX_FILE" 2>/dev/null || git read-tree "$head"
-add || { rm -f -- "$GIT_INDEX_FILE"; git read-tree "$head"; add || :; }
+add || {
+  rm -f -- "$GIT_INDEX_FILE" "$GIT_INDEX_FILE.lock"
+  git read-tree "$head"
+  add || {
+    code=$?
+    why=$(printf '%s\n' "$said" | grep -v "$left_out" | head -n 1) || :
+    [ -z "$why" ] || fail "$why"
+    [ -n "$said" ] && [ "$code" -le 128 ] || fail "git add ended with $code"
+  }
+}
 files=$(git write-tree)
 export GIT_AUTHOR_NAME=orch GIT_AUTHOR_EMAIL=orch@localhost GIT_COMMITTER_NAME=orch GIT_COMMITTER_EMAIL=orch@localhost
 work=$(echo 'everything uncommitted' | git commit-tree "$files" -p "$head")
@@ -123,36 +182,42 @@ git update-ref "refs/orch/runs/$3/work" "$work"
 echo "$head $work"
 "#;
 
-/// `root project name`.
+/// `root project name owner`.
 pub const FORGET: &str = r#"
 bare=$1/repos/$2.git tree=$1/worktrees/$3
+owner=$(cat "$1/owner" 2>/dev/null) || owner=$4
+[ "$owner" = "$4" ] || exit 0
 rm -rf -- "$tree" 2>/dev/null || { chmod -R u+w -- "$tree"; rm -rf -- "$tree"; } || exit 1
 for found in "$bare"/worktrees/*; do
   if [ "$(cat "$found/gitdir" 2>/dev/null)" = "$tree/.git" ]; then rm -rf -- "$found"; fi
 done
+rm -rf -- "$bare/worktrees/$3" "$bare/worktrees/$3.again"
 git --git-dir="$bare" for-each-ref --format='delete %(refname)' "refs/orch/runs/$3" |
   git --git-dir="$bare" update-ref --stdin
 rm -rf -- "$1/runs/$3"
 "#;
 
-/// Before the two that follow: writes down that the run is looked after.
+/// Before the two that follow: writes down that the run was looked after `$age` seconds ago.
 pub const RENEW: &str = r#"
 renew() {
   read -r up rest </proc/uptime
   read -r boot </proc/sys/kernel/random/boot_id
-  printf '{"boot_id":"%s","since_boot":{"secs":%s,"nanos":0}}' "$boot" "${up%.*}" >"$run/lease.$$" &&
+  up=$((${up%.*} - age))
+  [ "$up" -ge 0 ] || up=0
+  printf '{"boot_id":"%s","since_boot":{"secs":%s,"nanos":0}}' "$boot" "$up" >"$run/lease.$$" &&
     mv -f -- "$run/lease.$$" "$run/lease.json"
 }
 "#;
 
-/// `run_dir orch`: starts the shim there, once.
+/// `run_dir age orch`: starts the shim there, once.
 pub const LAUNCH: &str = r#"
-run=$1
+run=$1 age=$2
 renew
 started() { [ -e "$run/shim.json" ] || [ -e "$run/exit.json" ]; }
 started && exit 0
 cd -- "$run" || exit 126
-ORCH_RUN_DIR=$run "$2" shim "$run" </dev/null >/dev/null 2>"$run/shim.err" &
+: >"$run/started" || exit 126
+ORCH_RUN_DIR=$run "$3" shim "$run" </dev/null >/dev/null 2>"$run/shim.err" &
 tries=150
 until started; do
   tries=$((tries - 1))
@@ -161,10 +226,14 @@ until started; do
 done
 "#;
 
-/// `run_dir offset`: prints the log from there until the exit is recorded; ends with 3 when the shim is gone without, and
-/// with 5 after about a minute: of a connection that nobody holds any more this side may not hear.
+/// `run_dir age offset rounds`: prints the log from there until the exit is recorded; ends with 3 when the shim is gone
+/// without, and after so many rounds of 0.3 s with 5, with 6 where the agent printed what does not stand in that file any
+/// more. Renews once: of a connection that nobody holds any more this side may not hear.
 pub const FOLLOW: &str = r#"
-run=$1 seen=$2 rounds=200
+run=$1 age=$2 seen=$3 rounds=$4
+renew
+segments() { wc -c "$run/output.tail.0" "$run/output.tail.1" 2>/dev/null; }
+before=$(segments)
 lives() {
   pid=$(sed -n 's/.*"pid":\([0-9][0-9]*\).*/\1/p' "$run/shim.json" 2>/dev/null)
   [ -n "$pid" ] && grep -qszxF -e "ORCH_RUN_DIR=$run" "/proc/$pid/environ"
@@ -180,9 +249,11 @@ while :; do
   fi
   if [ "$over" = 3 ] && [ -e "$run/exit.json" ]; then continue; fi
   [ -z "$over" ] || exit "$over"
-  [ $((rounds % 3)) -ne 0 ] || renew
   rounds=$((rounds - 1))
-  [ "$rounds" -gt 0 ] || exit 5
+  if [ "$rounds" -le 0 ]; then
+    [ "$(segments)" = "$before" ] || exit 6
+    exit 5
+  fi
   sleep 0.3
 done
 "#;
