@@ -165,7 +165,7 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ProcessErro
         let mut file = private().open(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&draft, path)?;
+        deed!("note what a node has of a run", fs::rename(&draft, path))?;
         let folder = path.parent();
         for folder in [folder, folder.and_then(Path::parent)].into_iter().flatten() {
             File::open(folder)?.sync_all()?;

@@ -81,10 +81,10 @@ const ELSEWHERE: [Elsewhere; 11] = [
         known: "needs an sshd; one row that is written once and read before anything is done on a node: engine::nodes",
     },
     Elsewhere {
-        point: "deed note what became of a run's work on its node",
+        point: "deed note what a node has of a run",
         on: BOTH,
-        known: "needs an sshd; without the note the node is asked again, and still has the work, or what was fetched is removed \
-                there by the next sweep: engine::nodes",
+        known: "needs an sshd; it is written before anything is done there, and what came back after it did: without it the node \
+                is asked again, and still has the work, or what was fetched is removed there by the next sweep: engine::nodes",
     },
 ];
 

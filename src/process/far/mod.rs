@@ -294,10 +294,7 @@ impl FarRun {
 /// # Errors
 /// The disk's.
 pub fn note(path: &Path, text: &str) -> Result<(), ProcessError> {
-    deed!(
-        "note what became of a run's work on its node",
-        files::write_durably(path, text.as_bytes())
-    )
+    files::write_durably(path, text.as_bytes())
 }
 
 /// What a node has to have, as it says itself: the versions of git and, where `orch` names it, of this program.
