@@ -48,9 +48,9 @@ fn the_queue_says_in_a_line_each_what_is_not_in_order() {
         "problem": "repair.rules_file /etc/rules.json: is\u{1b}[2J no file", "matched_total": 3,
         "breakers": [{"scope": "project:shop", "stands": "open", "failures": 5, "opened_at": null,
             "until": "2026-01-01T00:30:00Z"}],
-        "nodes": [{"node": "a", "stands": "blacklisted", "slots_fewer": 0, "until": "2026-01-01T00:30:00Z",
+        "nodes": [{"node": "a", "kind": "own", "slots": 1, "taken": 0, "labels": [], "stands": "blacklisted", "slots_fewer": 0, "until": "2026-01-01T00:30:00Z",
             "reason": "no_cli: no such program"},
-            {"node": "b", "stands": "usable", "slots_fewer": 1, "until": null, "reason": "oom: memory"}],
+            {"node": "b", "kind": "ssh", "slots": 2, "taken": 0, "labels": [], "stands": "usable", "slots_fewer": 1, "until": null, "reason": "oom: memory"}],
         "hanging": [{"what": "job 17", "seconds": 300}],
     }));
     insta::assert_snapshot!(said, @r"

@@ -10,7 +10,7 @@ use crate::domain::task::{Task, TaskStatus, TrackerKind};
 use crate::domain::time::Timestamp;
 use crate::integrations::tracker::plane::{NewComment, Plane, PlaneError, Wanted};
 use crate::store::outbox::{self, Failed, Notice, OutboxKind};
-use crate::store::{Conn, Guarded, StoreError, tasks};
+use crate::store::{Conn, Guarded, StoreError, readable, tasks};
 
 use super::super::EngineError;
 use super::{Done, Round, describe};
@@ -57,21 +57,21 @@ impl From<PlaneError> for Went {
 }
 
 impl Round<'_> {
-    /// Those of the notices that go to Plane, with their tasks, and the rest.
+    /// Those of the notices that go to Plane, with their tasks where they can be read, and the rest.
     pub(super) async fn by_tracker(
         &self,
         notices: Vec<Notice>,
-    ) -> Result<(Vec<(Notice, Task)>, Vec<Notice>), EngineError> {
+    ) -> Result<(Vec<(Notice, Option<Task>)>, Vec<Notice>), EngineError> {
         let read = self.engine.store().read(move |tx| {
             let (mut away, mut here) = (Vec::new(), Vec::new());
             for notice in notices {
-                let task = match notice.task_id {
-                    Some(id) => tasks::by_id(tx, id)?,
+                let tracker = match notice.task_id {
+                    Some(id) => tasks::tracker_of(tx, id)?.map(|tracker| (id, tracker)),
                     None => None,
                 };
-                match task {
-                    Some(task) if task.tracker == TrackerKind::Plane => away.push((notice, task)),
-                    Some(_) | None => here.push(notice),
+                match tracker {
+                    Some((id, TrackerKind::Plane)) => away.push((notice, readable(tasks::by_id(tx, id))?)),
+                    Some((_, TrackerKind::Local)) | None => here.push(notice),
                 }
             }
             Ok::<_, StoreError>((away, here))
@@ -79,7 +79,7 @@ impl Round<'_> {
         Ok(read.await?)
     }
 
-    pub(super) async fn to_plane(&self, notices: Vec<(Notice, Task)>) -> Result<Done, EngineError> {
+    pub(super) async fn to_plane(&self, notices: Vec<(Notice, Option<Task>)>) -> Result<Done, EngineError> {
         let mut done = Done::default();
         let began = self.engine.now();
         let plane = match notices.is_empty() {
@@ -87,9 +87,11 @@ impl Round<'_> {
             false => Plane::of(self.engine.settings(), &self.engine.plane),
         };
         for (notice, task) in notices {
-            let Some(went) = self.at_plane(plane.as_ref(), &notice, &task).await? else {
-                break;
+            let went = match &task {
+                Some(task) => self.at_plane(plane.as_ref(), &notice, task).await?,
+                None => Some(Went::held("the row of its task cannot be read".to_owned())),
             };
+            let Some(went) = went else { break };
             let now = self.engine.now();
             let give_up_after = self.engine.settings().notify.give_up_after;
             let fate = fate(&went.sending, notice.attempted(), give_up_after, now);

@@ -200,6 +200,19 @@ pub fn by_id(conn: &mut Conn, id: TaskId) -> Result<Option<Task>, StoreError> {
         .optional())?)
 }
 
+/// Where a task comes from, whether or not the rest of its row can be read.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn tracker_of(conn: &mut Conn, id: TaskId) -> Result<Option<TrackerKind>, StoreError> {
+    let word: Option<String> = on!(conn, c => tasks::table
+        .filter(tasks::id.eq(id.0))
+        .select(tasks::tracker)
+        .first(c)
+        .optional())?;
+    Ok(word.as_deref().and_then(TrackerKind::parse))
+}
+
 /// The tasks of that name: one per project at most.
 ///
 /// # Errors
