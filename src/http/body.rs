@@ -29,29 +29,39 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = req.app_data::<web::Data<BodyLimit>>().map_or(0, |l| l.0);
-        let declared = req.headers().get(header::CONTENT_LENGTH);
-        let declared: Option<usize> = declared.and_then(|l| l.to_str().ok()?.parse().ok());
-        let bytes = web::Payload::from_request(req, payload);
+        let req = req.clone();
+        let payload = web::Payload::from_request(&req, payload);
         Box::pin(async move {
-            // Who announces too much need not send it first.
-            if declared.is_some_and(|length| length > limit) {
-                return Err(too_large(limit));
-            }
-            let payload = bytes.await.map_err(|e| Problem::bad_request(e.to_string()))?;
-            match timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
-                Err(_) => Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    format!(
-                        "the body did not arrive within {} s: send it again",
-                        PATIENCE.as_secs()
-                    ),
-                )),
-                Ok(Err(_)) => Err(too_large(limit)),
-                Ok(Ok(Err(e))) => Err(Problem::bad_request(format!("the body could not be read: {e}"))),
-                Ok(Ok(Ok(bytes))) => decode(&bytes).map(Body).map_err(Problem::bad_request),
-            }
+            let payload = payload.await.map_err(|e| Problem::bad_request(e.to_string()))?;
+            let bytes = raw(&req, payload).await?;
+            decode(&bytes).map(Body).map_err(Problem::bad_request)
         })
+    }
+}
+
+/// The bytes of a body, within the limit and in time.
+///
+/// # Errors
+/// What it is refused for.
+pub(super) async fn raw(req: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Problem> {
+    let limit = req.app_data::<web::Data<BodyLimit>>().map_or(0, |l| l.0);
+    let declared = req.headers().get(header::CONTENT_LENGTH);
+    let declared: Option<usize> = declared.and_then(|l| l.to_str().ok()?.parse().ok());
+    // Who announces too much need not send it first.
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    match timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!(
+                "the body did not arrive within {} s: send it again",
+                PATIENCE.as_secs()
+            ),
+        )),
+        Ok(Err(_)) => Err(too_large(limit)),
+        Ok(Ok(Err(e))) => Err(Problem::bad_request(format!("the body could not be read: {e}"))),
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
     }
 }
 

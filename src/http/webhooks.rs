@@ -2,20 +2,18 @@
 //! applies one, and never says more to a stranger than that it is not let in.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use hmac::{Hmac, Mac};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
 use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::body::BodyLimit;
+use super::body;
 use super::error::Problem;
 use super::openapi::refusals::{Broken, TooLarge, TooSlow, Unreadable, Unsigned};
 use super::resource;
@@ -24,8 +22,6 @@ use crate::engine::{Engine, inbox};
 use crate::settings::Settings;
 use crate::store::inbox::{NewDelivery, Received};
 
-/// How long a body may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest name of a delivery, or of a kind of event, that is kept.
 const NAME_MAX: usize = 100;
 
@@ -166,23 +162,7 @@ impl Signature {
 
     /// The raw body, if this is its signature.
     async fn body(mut self, req: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, Problem> {
-        let limit = req.app_data::<web::Data<BodyLimit>>().map_or(0, |limit| limit.0);
-        let declared = req.headers().get(header::CONTENT_LENGTH);
-        let declared: Option<usize> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-        if declared.is_some_and(|length| length > limit) {
-            return Err(too_large(limit));
-        }
-        let body = match timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
-            Err(_) => {
-                return Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not arrive in time",
-                ));
-            }
-            Ok(Err(_)) => return Err(too_large(limit)),
-            Ok(Ok(Err(e))) => return Err(Problem::bad_request(format!("the body could not be read: {e}"))),
-            Ok(Ok(Ok(body))) => body,
-        };
+        let body = body::raw(req, payload).await?;
         self.key.update(&body);
         // In constant time.
         self.key.verify_slice(&self.given).map_err(|_| refused())?;
@@ -194,13 +174,6 @@ fn refused() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "the signature is missing or wrong: sender and service must have the same webhook secret",
-    )
-}
-
-fn too_large(limit: usize) -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        format!("the body is larger than {limit} bytes (server.body_limit_bytes)"),
     )
 }
 
