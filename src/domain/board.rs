@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::id::StageName;
 use super::pipeline::CREATED;
+use super::sighting::same;
 use super::task::{Gesture, TaskStatus};
 
 /// What each name is for, its key in the project's settings, and the name without a word there.
@@ -112,9 +113,20 @@ impl Board {
             (Use::Blocked, Gesture::Blocked),
             (Use::Cancelled, Gesture::Cancelled),
         ];
-        let same = |other: &str| other.trim().to_lowercase() == name.trim().to_lowercase();
-        let found = gestures.into_iter().find(|(what, _)| same(self.of(*what)));
+        let found = gestures.into_iter().find(|(what, _)| same(self.of(*what), name));
         found.map(|(_, gesture)| gesture)
+    }
+
+    /// A name that stands for a decision of a person and for something else: nobody could tell which one is meant.
+    pub fn clash(&self) -> Option<&str> {
+        let decisions = [Use::Approved, Use::Rejected, Use::ConfirmDeploy];
+        let stages = self.stages.values().map(String::as_str);
+        let names = |but: Use| {
+            let words = WORDS.iter().filter(move |(what, ..)| *what != but);
+            words.map(|(what, ..)| self.of(*what)).chain(stages.clone())
+        };
+        let mut names_of = decisions.iter().map(|what| (self.of(*what), names(*what)));
+        names_of.find_map(|(name, mut others)| others.any(|other| same(name, other)).then_some(name))
     }
 
     /// Every name that is used, and what does not work without it.

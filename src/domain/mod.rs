@@ -26,6 +26,7 @@ pub mod repair;
 pub mod retention;
 pub mod retry;
 pub mod run;
+pub mod sighting;
 pub mod task;
 pub mod time;
 pub mod usage;

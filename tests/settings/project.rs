@@ -355,6 +355,8 @@ fn a_project_in_plane_names_it_and_may_name_its_states() {
     /x/projects/shop.toml:4: tracker_states.blocked is empty: give the name of a state
     /x/projects/shop.toml:4: tracker_states: "don" is neither a stage nor one of created, in_progress, in_review, needs_input, blocked, cancelled, done, approved, rejected, confirm_deploy
     "#);
+    let clash = format!("{plane}plane_project = \"{ID}\"\n[tracker_states]\ndevelopment = \"approved\"");
+    assert_snapshot!(parse_with(&start, &clash).unwrap_err(), @r#"/x/projects/shop.toml:4: tracker_states: "Approved" is what a person decides and something else too; give each a name of its own"#);
     assert_snapshot!(refused(&format!("repo = \"/r\"\nplane_project = \"{ID}\"")), @r#"/x/projects/shop.toml:2: plane_project is for tracker = "plane": set that, or remove this"#);
 }
 

@@ -44,3 +44,20 @@ fn a_state_that_orch_alone_gives_is_no_gesture() {
         assert_eq!(own.gesture(name), gesture, "{name}");
     }
 }
+
+#[test]
+fn a_decision_has_a_name_of_its_own() {
+    assert_eq!(Board::default().clash(), None);
+    assert_eq!(
+        board(&[("approved", "Go"), ("development", "Approved")]).clash(),
+        None
+    );
+    for (key, name) in [
+        ("rejected", "approved "),
+        ("in_review", "Rejected"),
+        ("development", "Confirm Deploy"),
+        ("confirm_deploy", "Done"),
+    ] {
+        assert!(board(&[(key, name)]).clash().is_some(), "{key} {name}");
+    }
+}

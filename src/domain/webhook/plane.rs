@@ -40,6 +40,8 @@ pub struct Issue {
     pub state_id: Option<String>,
     /// Its state's name, where the body has it.
     pub state_name: Option<String>,
+    /// Its number in its project.
+    pub number: Option<i64>,
     /// Its title.
     pub title: Option<String>,
     /// Its description, without markup.
@@ -194,6 +196,8 @@ struct Data {
     #[serde(default)]
     state_id: Option<Text>,
     #[serde(default)]
+    sequence_id: Option<i64>,
+    #[serde(default)]
     name: Option<Text>,
     #[serde(default)]
     description_stripped: Option<Text>,
@@ -225,6 +229,7 @@ fn event_of(action: Action, data: Data, actor: Option<String>) -> Result<IssueEv
             IssueChange::Stands(Issue {
                 state_id,
                 state_name,
+                number: data.sequence_id,
                 title: some(data.name),
                 description: some(data.description_stripped),
                 updated_at: some(data.updated_at).and_then(|text| instant(&text)),

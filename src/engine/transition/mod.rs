@@ -25,8 +25,8 @@ use claim::won;
 pub(super) use claim::{Abort, Ending, end_claim, record};
 pub(super) use dependants::strand;
 pub(super) use moves::{Asked, go_on, said};
+use notices::notice_state;
 pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say, tell_failed};
-use notices::{notice_state, tracker_state};
 
 use super::look::merge_key;
 use super::{Engine, ProjectHandle};
@@ -104,7 +104,6 @@ pub(super) fn enter(
         enter: Some(to.name.clone()),
         status: Some(status),
         reason: Some(reason),
-        tracker_state: Some(Some(tracker_state(status, &to.name).to_owned())),
         developer_retries: b.developer_retries,
         ..TaskChange::default()
     };
@@ -152,7 +151,6 @@ pub(super) fn stand(
     let mut change = TaskChange {
         status: Some(status),
         reason: Some(reason),
-        tracker_state: Some(Some(tracker_state(status, &task.stage).to_owned())),
         developer_retries: b.developer_retries,
         ..TaskChange::default()
     };

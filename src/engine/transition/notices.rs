@@ -35,7 +35,7 @@ pub(in crate::engine) fn say(
 }
 
 /// The tracker's state name for a standing; the seeds' names.
-pub(super) fn tracker_state(status: TaskStatus, stage: &StageName) -> &'static str {
+fn tracker_state(status: TaskStatus, stage: &StageName) -> &'static str {
     match status {
         TaskStatus::Active if stage.as_str() == CREATED => "Todo",
         TaskStatus::Active => "In Progress",

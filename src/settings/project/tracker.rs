@@ -62,4 +62,10 @@ pub(super) fn refuse_unknown(
             top.note(states.line, problem);
         }
     }
+    if let Some(name) = Board::new(states.value.clone()).clash() {
+        let problem = format!(
+            "tracker_states: {name:?} is what a person decides and something else too; give each a name of its own"
+        );
+        top.note(states.line, problem);
+    }
 }

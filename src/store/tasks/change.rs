@@ -25,8 +25,6 @@ pub struct TaskChange {
     pub code_tree: Option<Option<CodeTree>>,
     /// Evidence packet for the next developer job.
     pub evidence: Option<Option<String>>,
-    /// Last tracker state that Orch applied or wrote.
-    pub tracker_state: Option<Option<String>>,
     /// Rollbacks that counted.
     pub developer_retries: Option<i32>,
 }
@@ -42,7 +40,6 @@ struct Columns<'a> {
     candidate: Option<Option<&'a str>>,
     code_tree: Option<Option<&'a str>>,
     evidence: Option<Option<&'a str>>,
-    tracker_state: Option<Option<&'a str>>,
     developer_retries: Option<i32>,
 }
 
@@ -69,7 +66,6 @@ pub fn compare_and_set(
             .as_ref()
             .map(|c| c.as_ref().map(CodeTree::as_str)),
         evidence: change.evidence.as_ref().map(Option::as_deref),
-        tracker_state: change.tracker_state.as_ref().map(Option::as_deref),
         developer_retries: change.developer_retries,
     };
     let visits = i64::from(change.enter.is_some());

@@ -3,17 +3,17 @@
 mod change;
 mod dependencies;
 mod list;
-mod unseen;
+mod tracked;
 
 pub use change::{TaskChange, compare_and_set, reprioritise};
 pub use dependencies::{AddDependency, add_dependency, dependants, dependencies};
 pub(super) use list::Unfinished;
 pub use list::{Candidates, Forgotten, TaskFilter, list, reconcile_candidates};
-pub use unseen::{Unseen, unseen, will_write_state, wrote_state};
+pub use tracked::{saw_back, saw_state, tracked, will_write_state, wrote_state};
 
 use diesel::prelude::*;
 
-use super::decode::{Cell, Row, all, maybe, to_json};
+use super::decode::{Cell, Row, all, maybe, rows, to_json};
 use super::{Conn, StoreError};
 use crate::domain::id::{
     BranchName, CodeTree, ProjectId, Sha, StageName, TaskId, TaskVersion, Visit, WorkItemId,
@@ -220,6 +220,70 @@ pub fn tracker_of(conn: &mut Conn, id: TaskId) -> Result<Option<TrackerKind>, St
 pub fn by_name(conn: &mut Conn, name: &WorkItemId) -> Result<Vec<Task>, StoreError> {
     all(on!(conn, c => tasks::table
         .filter(tasks::work_item_id.eq(name.as_str()))
+        .order(tasks::id)
+        .select(TaskRow::as_select())
+        .load(c))?)
+}
+
+/// The task of an issue, if it has one.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn by_issue(conn: &mut Conn, tracker: TrackerKind, issue: &str) -> Result<Option<Task>, StoreError> {
+    maybe(on!(conn, c => tasks::table
+        .filter(tasks::tracker.eq(tracker.as_str()))
+        .filter(tasks::external_id.eq(issue))
+        .select(TaskRow::as_select())
+        .first(c)
+        .optional())?)
+}
+
+/// The next unfinished tasks of a project that a tracker has the issues of, with those.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn issues_after(
+    conn: &mut Conn,
+    project: ProjectId,
+    tracker: TrackerKind,
+    after: TaskId,
+    limit: usize,
+) -> Result<Vec<(TaskId, String)>, StoreError> {
+    let found: Vec<(i64, String)> = on!(conn, c => tasks::table
+        .filter(Unfinished)
+        .filter(tasks::project_id.eq(project.0))
+        .filter(tasks::tracker.eq(tracker.as_str()))
+        .filter(tasks::id.gt(after.0))
+        .order(tasks::id)
+        .limit(rows(limit))
+        .select((tasks::id, tasks::external_id))
+        .load(c))?;
+    Ok(found.into_iter().map(|(id, issue)| (TaskId(id), issue)).collect())
+}
+
+/// The unfinished tasks of a project whose candidate is that commit.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn by_candidate(conn: &mut Conn, project: ProjectId, head: &Sha) -> Result<Vec<Task>, StoreError> {
+    all(on!(conn, c => tasks::table
+        .filter(Unfinished)
+        .filter(tasks::project_id.eq(project.0))
+        .filter(tasks::candidate.eq(head.as_str()))
+        .order(tasks::id)
+        .select(TaskRow::as_select())
+        .load(c))?)
+}
+
+/// The unfinished tasks of a project in that stage.
+///
+/// # Errors
+/// [`StoreError::Broken`] when one cannot be read.
+pub fn in_stage(conn: &mut Conn, project: ProjectId, stage: &StageName) -> Result<Vec<Task>, StoreError> {
+    all(on!(conn, c => tasks::table
+        .filter(Unfinished)
+        .filter(tasks::project_id.eq(project.0))
+        .filter(tasks::stage.eq(stage.as_str()))
         .order(tasks::id)
         .select(TaskRow::as_select())
         .load(c))?)

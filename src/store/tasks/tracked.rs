@@ -1,9 +1,10 @@
-//! States that Orch wrote to a task's issue and has not seen back yet. What people do there is told from its echoes by them.
+//! What is known of a task's issue at its tracker: the state it has there, and what Orch wrote and has not seen back. What
+//! people do is told from Orch's echoes by it. No part of a task's version: it says nothing about where the task stands.
 
 use diesel::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::id::TaskId;
+use crate::domain::sighting::{Known, Written};
 use crate::domain::time::Timestamp;
 use crate::schema::tasks;
 use crate::store::decode::to_json;
@@ -14,21 +15,51 @@ const MOST: usize = 20;
 /// A writer in between is looked past so often.
 const TRIES: usize = 5;
 
-/// A state that was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unseen {
-    /// Its name on the board.
-    pub state: String,
-    /// When the issue was changed by it, by the tracker's clock; none: it is about to be written, or nobody heard the answer.
-    pub at: Option<Timestamp>,
-}
-
-/// What is not seen back yet, oldest first.
+/// What is known of the issue.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn unseen(conn: &mut Conn, id: TaskId) -> Result<Vec<Unseen>, StoreError> {
-    Ok(parse(text(conn, id)?.as_deref()))
+pub fn tracked(conn: &mut Conn, id: TaskId) -> Result<Known, StoreError> {
+    type Columns = (Option<String>, Option<i64>, Option<String>);
+    let found: Option<Columns> = on!(conn, c => tasks::table
+        .filter(tasks::id.eq(id.0))
+        .select((tasks::tracker_state, tasks::tracker_at, tasks::tracker_unseen))
+        .first(c)
+        .optional())?;
+    let (state, at, unseen) = found.unwrap_or_default();
+    Ok(Known {
+        state,
+        at: at.map(Timestamp),
+        wrote: parse(unseen.as_deref()),
+    })
+}
+
+/// Notes that a state was seen at the tracker and acted upon, changed there at that time. It has another one by now where
+/// Orch wrote later.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn saw_state(conn: &mut Conn, id: TaskId, state: &str, at: Option<Timestamp>) -> Result<(), StoreError> {
+    if !tracked(conn, id)?.wrote_after(at) {
+        stands_at(conn, id, state)?;
+    }
+    if let Some(at) = at {
+        let earlier = tasks::tracker_at.is_null().or(tasks::tracker_at.lt(at.0));
+        on!(conn, c => diesel::update(tasks::table)
+            .filter(tasks::id.eq(id.0))
+            .filter(earlier)
+            .set(tasks::tracker_at.eq(at.0))
+            .execute(c))?;
+    }
+    Ok(())
+}
+
+fn stands_at(conn: &mut Conn, id: TaskId, state: &str) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(tasks::table)
+        .filter(tasks::id.eq(id.0))
+        .set(tasks::tracker_state.eq(state))
+        .execute(c))?;
+    Ok(())
 }
 
 /// Notes that a state is about to be written.
@@ -36,17 +67,18 @@ pub fn unseen(conn: &mut Conn, id: TaskId) -> Result<Vec<Unseen>, StoreError> {
 /// # Errors
 /// See [`StoreError`].
 pub fn will_write_state(conn: &mut Conn, id: TaskId, state: &str) -> Result<Guarded<()>, StoreError> {
-    change(conn, id, |unseen| {
+    change(conn, id, |wrote| {
         // The one that waits longest for its answer is this one, begun before.
-        unseen.retain(|one| one.state != state || one.at.is_some());
-        unseen.push(Unseen {
+        wrote.retain(|one| one.state != state || one.at.is_some());
+        wrote.push(Written {
             state: state.to_owned(),
             at: None,
+            seen: false,
         });
     })
 }
 
-/// Notes when the state was written that was about to be; nothing, when none was.
+/// Notes that the issue has a state that Orch wanted, and since when, where it was about to be written.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -56,12 +88,32 @@ pub fn wrote_state(
     state: &str,
     at: Option<Timestamp>,
 ) -> Result<Guarded<()>, StoreError> {
-    change(conn, id, |unseen| {
-        let begun = unseen
+    stands_at(conn, id, state)?;
+    change(conn, id, |wrote| {
+        let begun = wrote
             .iter_mut()
             .find(|one| one.state == state && one.at.is_none());
         if let Some(begun) = begun {
             begun.at = at;
+        }
+    })
+}
+
+/// Notes what was seen back. The last one is kept: what is older than that came before it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn saw_back(conn: &mut Conn, id: TaskId, seen: &Written) -> Result<Guarded<()>, StoreError> {
+    change(conn, id, |wrote| {
+        let back = wrote.iter().position(|one| one == seen);
+        if let Some(one) = back.and_then(|at| wrote.get_mut(at)) {
+            one.seen = true;
+            let last = wrote.iter().rposition(|one| one.seen);
+            let mut at = 0;
+            wrote.retain(|one| {
+                at += 1;
+                !one.seen || Some(at - 1) == last
+            });
         }
     })
 }
@@ -76,25 +128,29 @@ fn text(conn: &mut Conn, id: TaskId) -> Result<Option<String>, StoreError> {
 }
 
 /// What cannot be read is begun anew: it only tells echoes.
-fn parse(text: Option<&str>) -> Vec<Unseen> {
+fn parse(text: Option<&str>) -> Vec<Written> {
     text.and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default()
 }
 
-fn change(conn: &mut Conn, id: TaskId, change: impl Fn(&mut Vec<Unseen>)) -> Result<Guarded<()>, StoreError> {
+fn change(
+    conn: &mut Conn,
+    id: TaskId,
+    change: impl Fn(&mut Vec<Written>),
+) -> Result<Guarded<()>, StoreError> {
     for _ in 0..TRIES {
         let before = text(conn, id)?;
-        let mut unseen = parse(before.as_deref());
-        let stood = unseen.clone();
-        change(&mut unseen);
-        if unseen == stood {
+        let mut wrote = parse(before.as_deref());
+        let stood = wrote.clone();
+        change(&mut wrote);
+        if wrote == stood {
             return Ok(Guarded::Won(()));
         }
-        let surplus = unseen.len().saturating_sub(MOST);
-        unseen.drain(..surplus);
-        let after = match unseen.is_empty() {
+        let surplus = wrote.len().saturating_sub(MOST);
+        wrote.drain(..surplus);
+        let after = match wrote.is_empty() {
             true => None,
-            false => Some(to_json(&unseen)?),
+            false => Some(to_json(&wrote)?),
         };
         let changed = match before.as_deref() {
             Some(before) => on!(conn, c => diesel::update(tasks::table)
