@@ -154,14 +154,79 @@ pub(super) fn insert(
     if new.hold {
         return Ok((task, true));
     }
-    let first = start_stage(&s.project).map_err(InsertError::Abort)?;
-    let b = Briefing {
-        text: format!("started: {}", first.name),
-        kind: "stage",
-        ..Briefing::default()
-    };
-    let started = transition::enter(tx, s, &task, first, &b).map_err(InsertError::Abort)?;
+    let started = start(tx, s, &task).map_err(InsertError::Abort)?;
     Ok((started, true))
+}
+
+fn start(tx: &mut Conn, s: &Setting, task: &Task) -> Result<Task, Abort> {
+    let first = start_stage(&s.project)?;
+    let b = Briefing::line("stage", format!("started: {}", first.name));
+    transition::enter(tx, s, task, first, &b)
+}
+
+/// Numbers of a tracker that can name a task.
+const NUMBERS: std::ops::RangeInclusive<i64> = 1..=99_999_999;
+
+/// An issue of a tracker that a person wants to be worked on.
+pub(super) struct NewIssue {
+    pub tracker: TrackerKind,
+    /// Its id there.
+    pub id: String,
+    /// Its number there: its task is called by it where that name is free.
+    pub number: Option<i64>,
+    pub title: String,
+    pub description: String,
+}
+
+/// Makes the issue's task and starts it. What is too long is cut. False: it was there.
+pub(super) fn start_issue(
+    tx: &mut Conn,
+    s: &Setting,
+    issue: &NewIssue,
+    person: &str,
+) -> Result<(Task, bool), Abort> {
+    let project = &s.project.config;
+    let plain = issue.title.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let title: String = plain.take(TITLE_MAX).collect();
+    let title = match title.trim() {
+        "" => format!("issue {}", issue.id),
+        title => title.to_owned(),
+    };
+    let own = issue
+        .number
+        .filter(|n| NUMBERS.contains(n))
+        .map(|n| WorkItemId::numbered(&project.prefix, n));
+    let id = match own {
+        Some(own) if !is_taken(tx, &s.project, &own)? => own,
+        Some(_) | None => free_number(tx, &s.project)?,
+    };
+    let row = NewTask {
+        project_id: s.project.id,
+        branch: BranchName::for_task(&id, &title),
+        work_item_id: id,
+        tracker: issue.tracker,
+        external_id: issue.id.clone(),
+        title,
+        description: fit_for_description(&issue.description),
+        stage: project.pipeline.first().name.clone(),
+        status: TaskStatus::Active,
+        priority: 0,
+        executor: None,
+        modifies: Vec::new(),
+        tracker_state: None,
+    };
+    let task = match tasks::insert(tx, &row, s.now)? {
+        Inserted::New(task) => task,
+        Inserted::Existing(task) => return Ok((task, false)),
+    };
+    let text = format!("{} added by {person}: {}", task.work_item_id, task.title);
+    transition::say(tx, &task, "created", &text, s.now)?;
+    start(tx, s, &task).map(|started| (started, true))
+}
+
+fn fit_for_description(text: &str) -> String {
+    let kept = text.chars().filter(|c| *c != '\0');
+    kept.take(DESCRIPTION_MAX).collect()
 }
 
 fn start_stage(project: &ProjectHandle) -> Result<&Stage, Abort> {
@@ -174,13 +239,15 @@ fn free_number(tx: &mut Conn, project: &ProjectHandle) -> Result<WorkItemId, Sto
     loop {
         let number = projects::take_number(tx, project.id)?;
         let id = WorkItemId::numbered(&project.config.prefix, number);
-        let taken = tasks::by_name(tx, &id)?
-            .iter()
-            .any(|t| t.project_id == project.id);
-        if !taken {
+        if !is_taken(tx, project, &id)? {
             return Ok(id);
         }
     }
+}
+
+fn is_taken(tx: &mut Conn, project: &ProjectHandle, id: &WorkItemId) -> Result<bool, StoreError> {
+    let found = tasks::by_name(tx, id)?;
+    Ok(found.iter().any(|t| t.project_id == project.id))
 }
 
 pub(super) fn choose_project(

@@ -15,6 +15,7 @@ pub mod host;
 pub mod inbox;
 pub mod instances;
 pub mod intake;
+mod issues;
 pub mod lease;
 pub mod look;
 pub mod mergeable;

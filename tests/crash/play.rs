@@ -142,6 +142,9 @@ impl Person {
                 Play::Hands => {
                     lift_what_repair_took(&api)?;
                     malformed().try_send(room.service)?;
+                    for nobodys in nobodys() {
+                        nobodys.try_send(room.service)?;
+                    }
                     (
                         "/api/v1/batches",
                         json!({ "name": "one", "mode": "parallel", "tasks": [task] }),
@@ -228,7 +231,11 @@ impl Person {
                 left = true;
             }
             let inbox: Value = api.try_ask("GET", "/api/v1/inbox", None)?.ok();
-            let delivery = &inbox[0];
+            let of = |name| inbox.as_array().unwrap().iter().find(|d| d["delivery"] == name);
+            left |= ["two", "three"]
+                .into_iter()
+                .any(|name| of(name).unwrap()["status"] != "ignored");
+            let delivery = of("one").unwrap();
             if delivery["status"] == "parked" && !self.did("replayed") {
                 let path = format!("/api/v1/inbox/{}/replay", delivery["id"]);
                 api.try_ask("POST", &path, Some(&json!({})))?;
@@ -243,6 +250,15 @@ impl Person {
 /// A delivery that cannot be applied: it is parked, each time.
 fn malformed() -> Post<'static> {
     Post::plane("one", br#"{"event": "issue", "action": "updated", "data": 7}"#)
+}
+
+/// Deliveries that concern no task.
+fn nobodys() -> [Post<'static>; 2] {
+    let issue = br#"{"event": "issue", "action": "created",
+        "data": {"id": "i", "name": "x", "project": "p", "state": {"id": "s", "name": "Todo"}}}"#;
+    let checked =
+        br#"{"sha": "d555a5dd07f4d0148a58d4686ec381502ae6a2d4", "repository": {"full_name": "team/app"}}"#;
+    [Post::plane("two", issue), Post::forge("three", "status", checked)]
 }
 
 /// Nothing was taken: it changes nothing, however often.

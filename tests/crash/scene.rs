@@ -115,6 +115,7 @@ impl Scene {
             .set("queue.tick_s", 1)
             .set("notify.webhook_url", webhook.url.clone())
             .env("ORCH_PLANE_WEBHOOK_SECRET", SECRET)
+            .env("ORCH_GITEA_WEBHOOK_SECRET", SECRET)
             .set("telegram.base_url", telegram.url.clone())
             .set("telegram.bot_token", "1:x")
             .set("telegram.chat_id", "-1")

@@ -8,6 +8,7 @@ mod batches;
 mod budgets;
 mod crash;
 mod driving;
+mod from_plane;
 mod host_watch;
 pub mod house;
 mod leases;

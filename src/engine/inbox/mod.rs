@@ -1,17 +1,22 @@
 //! Keeps deliveries of webhooks and applies them, as they came for each thing they are about. A delivery's effect and its
 //! mark are one transaction: it takes effect once. One that cannot be applied is parked and stands in nobody's way.
 
+mod repository;
+
 use std::collections::BTreeSet;
 
 use crate::domain::id::FencingToken;
 use crate::domain::inbox::{DeliveryStatus, Outcome, Source, again_at};
 use crate::domain::time::Timestamp;
+use crate::domain::webhook::forge::Happened;
 use crate::domain::webhook::{Malformed, Said, forge, plane};
 use crate::store::inbox::{self, Delivery, NewDelivery, Received};
-use crate::store::{Guarded, Retry, StoreError};
+use crate::store::{Conn, Guarded, Retry, StoreError};
 
 use super::contain::contained;
 use super::instances::Duty;
+use super::issues::{self, Sighting};
+use super::transition::Abort;
 use super::views::{DeliveryDetail, DeliveryView};
 use super::{Engine, EngineError, Hint};
 
@@ -66,7 +71,13 @@ impl Content {
     fn subject(&self) -> String {
         match self {
             Self::Issue(event) => event.issue.clone(),
-            Self::Repository(event) => event.repository.to_lowercase(),
+            Self::Repository(event) => {
+                let about = match &event.what {
+                    Happened::Pushed { branch, .. } | Happened::PullRequest { branch, .. } => branch.as_str(),
+                    Happened::Checked { head, .. } => head.as_str(),
+                };
+                format!("{} {about}", event.repository.to_lowercase())
+            }
         }
     }
 }
@@ -127,7 +138,12 @@ impl Round<'_> {
             self.wait_for(subject, delivery.available_at);
             return Ok(());
         }
-        let outcome = match contained(self.effect(&content)).await {
+        let outcome = match contained(self.effect(&delivery, content)).await {
+            Ok(outcome @ (Outcome::Applied(_) | Outcome::Ignored(_))) => {
+                slog_scope::debug!("inbox: delivery {}: {:?}", delivery.id, outcome);
+                self.done.settled += 1;
+                return Ok(());
+            }
             Ok(outcome) => outcome,
             Err(EngineError::Lost) => Outcome::Later("somebody was faster".to_owned()),
             // Of no delivery alone: the next round finds them all as they are.
@@ -153,16 +169,42 @@ impl Round<'_> {
         }
     }
 
-    /// Finds whom it concerns.
-    async fn effect(&self, content: &Content) -> Result<Outcome, EngineError> {
-        let nobody = match content {
-            Content::Issue(event) => format!(
-                "no project here has the Plane project {}",
-                event.project.as_deref().unwrap_or("that it was in")
-            ),
-            Content::Repository(event) => format!("no project here has the repository {}", event.repository),
-        };
-        Ok(Outcome::Ignored(nobody))
+    /// Does what it asks for and settles it, in one transaction. What can not be done now, or at all, is not settled.
+    async fn effect(&self, delivery: &Delivery, content: Content) -> Result<Outcome, EngineError> {
+        let settles = self.settles(delivery.id);
+        match content {
+            Content::Issue(event) => {
+                let sighting = Sighting {
+                    issue: event.issue,
+                    project: event.project,
+                    person: event.actor,
+                    what: event.what,
+                    changed: true,
+                    tries: delivery.attempts,
+                };
+                issues::apply(self.engine, &sighting, move |tx, outcome, _| settles(tx, outcome)).await
+            }
+            Content::Repository(event) => repository::apply(self.engine, event, settles).await,
+        }
+    }
+
+    /// Settles a delivery in the transaction of its effect, while this instance is still the one that applies.
+    fn settles(&self, id: i64) -> impl FnOnce(&mut Conn, &Outcome) -> Result<(), Abort> + Send + use<> {
+        let (duty, token, now) = (self.duty.clone(), self.token, self.engine.now());
+        move |tx, outcome| {
+            if duty.held(tx, now)? != Some(token) {
+                return Err(Abort::Lost);
+            }
+            let (status, text) = match outcome {
+                Outcome::Applied(text) => (DeliveryStatus::Applied, text),
+                Outcome::Ignored(text) => (DeliveryStatus::Ignored, text),
+                Outcome::Parked(text) | Outcome::Later(text) => (DeliveryStatus::Parked, text),
+            };
+            match inbox::settle(tx, id, status, text, now)? {
+                Guarded::Won(()) => Ok(()),
+                Guarded::Lost => Err(Abort::Lost),
+            }
+        }
     }
 
     fn wait_for(&mut self, subject: String, at: Timestamp) {
@@ -188,7 +230,7 @@ impl Round<'_> {
     /// Writes while this instance is still the one that applies.
     async fn write(
         &self,
-        mark: impl FnOnce(&mut crate::store::Conn, Timestamp) -> Result<Guarded<()>, StoreError> + Send + 'static,
+        mark: impl FnOnce(&mut Conn, Timestamp) -> Result<Guarded<()>, StoreError> + Send + 'static,
     ) -> Result<(), EngineError> {
         let (duty, token, now) = (self.duty.clone(), self.token, self.engine.now());
         let marked = self.engine.store().write(move |tx| {

@@ -109,7 +109,7 @@ impl FakePlane {
             mail: Vec::new(),
             version: Version::First,
             secret: "plane_wh_secret".to_owned(),
-            clock: 1_795_246_128_000_000,
+            clock: 0,
             ids: 0,
         };
         let plane = Self {
@@ -233,6 +233,19 @@ impl FakePlane {
         known.states.iter().find(|(_, n)| n == name).unwrap().0.clone()
     }
 
+    /// Its clock stands at this, if that is later than the time: microseconds.
+    pub fn set_time(&self, at: i64) {
+        self.world().clock = at;
+    }
+
+    /// An issue is gone; the real one sends nothing either.
+    pub fn delete(&self, issue: &str) {
+        let mut world = self.world();
+        let project = world.holding(issue).unwrap().0.to_owned();
+        let known = world.projects.get_mut(&project).unwrap();
+        known.items.retain(|item| item.id != issue);
+    }
+
     // --- trouble
 
     /// The next `n` requests are answered with this status, and nothing is done.
@@ -305,9 +318,9 @@ impl World {
         format!("00000000-0000-4000-8000-{:012x}", self.ids)
     }
 
-    /// Microseconds; grows with every look.
+    /// Microseconds: the time, and growing with every look.
     fn tick(&mut self, by: i64) -> i64 {
-        self.clock += by;
+        self.clock = (self.clock + by).max(jiff::Timestamp::now().as_microsecond());
         self.clock
     }
 

@@ -30,8 +30,8 @@ use shapes::Page;
 
 /// Entries of a page.
 const PER_PAGE: &str = "100";
-/// Pages of issues that are read: 10,000 issues.
-const MOST_PAGES: usize = 100;
+/// Pages of issues that are read: 2,000 issues, within what a key may ask in a minute.
+const MOST_PAGES: usize = 20;
 
 /// The installation that the settings name. Belongs to one thread.
 #[derive(Clone)]
@@ -64,6 +64,18 @@ pub struct StateChange {
     project: String,
     issue: String,
     state: String,
+    /// The id of the state that it has.
+    pub from: Option<String>,
+    /// When the issue was changed last, by Plane's clock.
+    pub at: Option<Timestamp>,
+}
+
+/// What is read page by page.
+struct Pages<'a> {
+    url: &'a str,
+    query: &'a [(&'static str, &'a str)],
+    /// Pages that are read.
+    most: usize,
 }
 
 impl Plane {
@@ -125,8 +137,8 @@ impl Plane {
         self.call(Method::GET, &url, &[], None, now).await?.read()
     }
 
-    /// The issues that `keep` keeps, changed last first. Plane itself filters nothing by state. At most the 10,000 that were
-    /// changed last are looked at.
+    /// The issues that `keep` keeps, changed last first. Plane itself filters nothing by state. At most the 2,000 that were
+    /// changed last are looked at, and no page after one that ends before `since`.
     ///
     /// # Errors
     /// See [`PlaneError`].
@@ -134,6 +146,7 @@ impl Plane {
         &self,
         project: &str,
         keep: impl Fn(&WorkItem) -> bool,
+        since: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<WorkItem>, PlaneError> {
         let url = self.project_url(project, "work-items/")?;
@@ -141,7 +154,18 @@ impl Plane {
             ("order_by", "-updated_at"),
             ("fields", "id,name,state,updated_at"),
         ];
-        self.pages(&url, &query, MOST_PAGES, keep, now).await
+        let read = |page: &[WorkItem]| {
+            let sorted = page.is_sorted_by(|one, next| one.updated_at >= next.updated_at);
+            let last = page.last().and_then(|item| item.updated_at);
+            // Unsorted pages say nothing about those to come.
+            sorted && last.zip(since).is_some_and(|(last, since)| last < since)
+        };
+        let pages = Pages {
+            url: &url,
+            query: &query,
+            most: MOST_PAGES,
+        };
+        self.pages(pages, keep, read, now).await
     }
 
     /// Asks what has to be done for an issue to have the state of that name. Changes nothing.
@@ -166,6 +190,8 @@ impl Plane {
             project: project.to_owned(),
             issue: issue.to_owned(),
             state,
+            from: item.state,
+            at: item.updated_at,
         }))
     }
 
@@ -215,22 +241,25 @@ impl Plane {
         ask(&self.http, &self.shared, &call, now).await
     }
 
-    /// What `keep` keeps of all pages, of `most` at most.
+    /// What `keep` keeps of all pages, until one after which enough is `read`.
     async fn pages<T: DeserializeOwned>(
         &self,
-        url: &str,
-        query: &[(&'static str, &str)],
-        most: usize,
+        pages: Pages<'_>,
         keep: impl Fn(&T) -> bool,
+        read: impl Fn(&[T]) -> bool,
         now: Timestamp,
     ) -> Result<Vec<T>, PlaneError> {
-        let mut query: Vec<_> = query.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
+        let mut query: Vec<_> = pages.query.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
         query.push(("per_page", PER_PAGE.to_owned()));
         let mut found = Vec::new();
-        for _ in 0..most {
-            let page: Page<T> = self.call(Method::GET, url, &query, None, now).await?.read()?;
+        for _ in 0..pages.most {
+            let page: Page<T> = self
+                .call(Method::GET, pages.url, &query, None, now)
+                .await?
+                .read()?;
+            let enough = read(&page.results);
             found.extend(page.results.into_iter().filter(|entry| keep(entry)));
-            let Some(cursor) = page.next_cursor.filter(|_| page.next_page_results) else {
+            let Some(cursor) = page.next_cursor.filter(|_| page.next_page_results && !enough) else {
                 break;
             };
             query.retain(|(name, _)| *name != "cursor");

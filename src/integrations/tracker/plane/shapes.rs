@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::domain::time::Timestamp;
 
+use super::words::plain;
+
 /// A page; `next_cursor` is always set, so only `next_page_results` says whether there is another one.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
@@ -28,6 +30,9 @@ pub struct State {
 pub struct WorkItem {
     /// UUID.
     pub id: String,
+    /// Its number in its project.
+    #[serde(default)]
+    pub sequence_id: Option<i64>,
     /// Its title.
     #[serde(default)]
     pub name: String,
@@ -40,6 +45,13 @@ pub struct WorkItem {
     /// When it was changed last, by Plane's clock.
     #[serde(default, deserialize_with = "time")]
     pub updated_at: Option<Timestamp>,
+}
+
+impl WorkItem {
+    /// Its description without markup.
+    pub fn description(&self) -> String {
+        self.description_html.as_deref().map(plain).unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]

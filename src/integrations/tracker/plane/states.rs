@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::domain::time::Timestamp;
 
-use super::Plane;
 use super::error::PlaneError;
 use super::shapes::State;
+use super::{Pages, Plane};
 
 /// After so long they are read anew: a state may have got another name.
 const FRESH: Duration = Duration::from_secs(600);
@@ -29,13 +29,33 @@ impl Plane {
     /// See [`PlaneError`].
     pub async fn states(&self, project: &str, now: Timestamp) -> Result<Vec<State>, PlaneError> {
         let url = self.project_url(project, "states/")?;
-        let states: Vec<State> = self.pages(&url, &[], MOST_PAGES, |_| true, now).await?;
+        let pages = Pages {
+            url: &url,
+            query: &[],
+            most: MOST_PAGES,
+        };
+        let states: Vec<State> = self.pages(pages, |_| true, |_| false, now).await?;
         let known = Known {
             states: states.clone(),
             read_at: now,
         };
         self.shared.keep_board(project, known);
         Ok(states)
+    }
+
+    /// The states of a project as they are known, read now where that was long ago.
+    ///
+    /// # Errors
+    /// See [`PlaneError`].
+    pub async fn known_states(&self, project: &str, now: Timestamp) -> Result<Vec<State>, PlaneError> {
+        match self
+            .shared
+            .board(project)
+            .filter(|known| now.since(known.read_at) < FRESH)
+        {
+            Some(known) => Ok(known.states),
+            None => self.states(project, now).await,
+        }
     }
 
     /// The id of a state by its name, whatever its capitals; none: the board has no such state, and what needs it is off.

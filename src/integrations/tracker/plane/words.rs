@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::domain::time::Timestamp;
 
-use super::Plane;
 use super::error::PlaneError;
 use super::shapes::Comment;
+use super::{Pages, Plane};
 
 /// By whom a comment was left, in Plane's field for that.
 const SOURCE: &str = "orch";
@@ -70,7 +70,12 @@ impl Plane {
         let url = self.issue_url(project, issue, "comments/")?;
         let foreign = |comment: &Comment| comment.external_source.as_deref() != Some(SOURCE);
         let query = [("order_by", "-created_at")];
-        let comments = self.pages(&url, &query, MOST_PAGES, foreign, now).await?;
+        let pages = Pages {
+            url: &url,
+            query: &query,
+            most: MOST_PAGES,
+        };
+        let comments = self.pages(pages, foreign, |_| false, now).await?;
         let last = comments.into_iter().max_by_key(|comment| comment.created_at);
         Ok(last.map(|comment| Word {
             by: comment.actor,
@@ -93,7 +98,7 @@ fn html(author: &str, body: &str) -> String {
 }
 
 /// The text of a piece of HTML: tags away, paragraphs and breaks as lines.
-fn plain(html: &str) -> String {
+pub(super) fn plain(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     let mut rest = html;
     while let Some((before, tag)) = rest.split_once('<') {
