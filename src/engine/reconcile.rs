@@ -1,6 +1,7 @@
 //! Finds tasks that no job works for any more and lets them go on through the stage engine; tells people who they have
 //! kept waiting for long. Decides nothing itself, and asks no git about a task that waits for a person.
 
+mod board;
 mod memory;
 mod perform;
 
@@ -86,6 +87,11 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
         }
     }
     swept.trouble = engine.remember_failed(failed, now);
+    if settings.plane_enabled {
+        let (lines, trouble) = sweep.boards().await?;
+        swept.unblocked.extend(lines);
+        swept.trouble.extend(engine.remember_trouble(trouble));
+    }
     Ok(swept)
 }
 

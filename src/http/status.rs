@@ -113,8 +113,7 @@ impl Healing {
             },
             reconcile: Reconcile {
                 enabled: settings.enabled,
-                // There is no tracker side yet.
-                plane_enabled: false,
+                plane_enabled: settings.plane_enabled,
                 interval: settings.interval.as_secs(),
                 last_run_ts: stands.last_run.map(|at| at.to_string()),
                 unblocked_total: stands.unblocked_total,

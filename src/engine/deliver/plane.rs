@@ -1,18 +1,23 @@
 //! Notices of tasks whose issues are in Plane: one after the other, until Plane as a whole takes nothing. A comment can be
-//! repeated, for Plane knows its cause; before a state is written it is asked for, and noted that it will be.
+//! repeated, for Plane knows its cause; before a state is written it is asked for, and noted that it will be. A state that
+//! another one follows is not written, and none over what a person decided before that is applied.
 
 use std::time::Duration;
 
 use crate::domain::delivery::{Fate, Sending, fate};
 use crate::domain::id::StageName;
+use crate::domain::inbox::Outcome;
 use crate::domain::pipeline::Role;
-use crate::domain::task::{Task, TaskStatus, TrackerKind};
+use crate::domain::task::{Gesture, Task, TaskStatus, TrackerKind};
 use crate::domain::time::Timestamp;
-use crate::integrations::tracker::plane::{NewComment, Plane, PlaneError, Wanted};
+use crate::domain::webhook::plane::{Issue, IssueChange};
+use crate::engine::issues::{self, Sighting};
+use crate::engine::transition::Abort;
+use crate::engine::{EngineError, ProjectHandle};
+use crate::integrations::tracker::plane::{NewComment, Plane, PlaneError, StateChange, Wanted};
 use crate::store::outbox::{self, Failed, Notice, OutboxKind};
 use crate::store::{Conn, Guarded, StoreError, readable, tasks};
 
-use super::super::EngineError;
 use super::{Done, Round, describe};
 
 /// After so long the rest waits for the next round: other receivers are served in it too.
@@ -138,9 +143,12 @@ impl Round<'_> {
         match notice.kind {
             OutboxKind::Comment => Ok(Some(self.comment(plane, notice, (project, task)).await)),
             OutboxKind::State => {
+                if self.is_superseded(notice, task).await? {
+                    return Ok(Some(Went::accepted()));
+                }
                 let state = standing(notice).map(|(status, stage)| handle.config.board.state(status, &stage));
                 let state = state.unwrap_or_else(|| notice.text("state")).to_owned();
-                self.state(plane, state, (project, task)).await
+                self.state(plane, (notice, state), (handle, project, task)).await
             }
             OutboxKind::Notification => Ok(Some(Went::accepted())),
         }
@@ -163,11 +171,20 @@ impl Round<'_> {
         said.map_or_else(Went::from, |()| Went::accepted())
     }
 
+    /// Whether a later state of the task is to be written anyway: after an outage only the last one is.
+    async fn is_superseded(&self, notice: &Notice, task: &Task) -> Result<bool, EngineError> {
+        let (task, notice) = (task.id, notice.id);
+        let read = self.engine.store();
+        Ok(read
+            .read(move |tx| outbox::has_state_after(tx, task, notice))
+            .await?)
+    }
+
     async fn state(
         &self,
         plane: &Plane,
-        state: String,
-        (project, task): (&str, &Task),
+        (notice, state): (&Notice, String),
+        (handle, project, task): (&ProjectHandle, &str, &Task),
     ) -> Result<Option<Went>, EngineError> {
         let issue = task.external_id.as_str();
         let wanted = plane.want_state(project, issue, &state, self.engine.now()).await;
@@ -187,6 +204,15 @@ impl Round<'_> {
             }
             Err(e) => return Ok(Some(e.into())),
         };
+        if let Some(decided) = decided(plane, (handle, project), &change, self.engine.now()).await {
+            match self.decide(task, project, decided).await? {
+                Outcome::Applied(_) if self.is_superseded(notice, task).await? => {
+                    return Ok(Some(Went::accepted()));
+                }
+                Outcome::Applied(_) | Outcome::Ignored(_) => {}
+                Outcome::Later(why) | Outcome::Parked(why) => return Ok(Some(Went::held(why))),
+            }
+        }
         // Before it is written: its echo may be here before the answer is.
         let (id, own) = (task.id, state.clone());
         let noted = self
@@ -203,6 +229,52 @@ impl Round<'_> {
             },
             Err(e) => e.into(),
         }))
+    }
+
+    /// Applies what a person decided and no delivery has told yet. One that was applied is no event.
+    async fn decide(&self, task: &Task, project: &str, issue: Issue) -> Result<Outcome, EngineError> {
+        let sighting = Sighting {
+            issue: task.external_id.clone(),
+            project: Some(project.to_owned()),
+            person: None,
+            what: IssueChange::Stands(issue),
+            changed: false,
+            tries: 0,
+        };
+        let (duty, token, now) = (self.duty.clone(), self.token, self.engine.now());
+        let mark = move |tx: &mut Conn, _: &Outcome, _: Option<&Task>| match duty.held(tx, now)? {
+            held if held == Some(token) => Ok(()),
+            _ => Err(Abort::Lost),
+        };
+        match issues::apply(self.engine, &sighting, mark).await {
+            Err(EngineError::Lost) => Ok(Outcome::Later("somebody was faster".to_owned())),
+            applied => applied,
+        }
+    }
+}
+
+/// The decision of a person that the state would be written over. Confirm Deploy is taken from its delivery alone.
+async fn decided(
+    plane: &Plane,
+    (handle, project): (&ProjectHandle, &str),
+    change: &StateChange,
+    now: Timestamp,
+) -> Option<Issue> {
+    let from = change.from.as_deref()?;
+    // What its name is not known of now is written over, as if nobody had looked.
+    let name = plane.state_name(project, from, now).await.ok()??;
+    match handle.config.board.gesture(&name)? {
+        Gesture::Approved | Gesture::Rejected => Some(Issue {
+            state_id: change.from.clone(),
+            state_name: Some(name),
+            updated_at: change.at,
+            ..Issue::default()
+        }),
+        Gesture::InProgress
+        | Gesture::ConfirmDeploy
+        | Gesture::NeedsInput
+        | Gesture::Blocked
+        | Gesture::Cancelled => None,
     }
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::id::TaskId;
+use crate::domain::id::{ProjectId, TaskId};
 use crate::domain::time::Timestamp;
 use crate::engine::Engine;
+
+use super::board::Looked;
 
 /// How the reconciler stands since the start of this service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub(in crate::engine) struct Memory {
     stands: Reconciliation,
     /// What was said last about a task that cannot be looked at.
     said: BTreeMap<TaskId, String>,
+    /// The same about boards.
+    said_of_boards: Vec<String>,
+    boards: BTreeMap<ProjectId, Looked>,
 }
 
 pub(in crate::engine) type Remembered = Arc<Mutex<Memory>>;
@@ -38,6 +43,28 @@ impl Engine {
 
     fn reconciler(&self) -> MutexGuard<'_, Memory> {
         self.reconciling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far a project's board was read.
+    pub(super) fn board(&self, project: ProjectId) -> Looked {
+        self.reconciler()
+            .boards
+            .get(&project)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    pub(super) fn remember_board(&self, project: ProjectId, looked: Looked) {
+        self.reconciler().boards.insert(project, looked);
+    }
+
+    /// Answers what was not said in the last sweep.
+    pub(super) fn remember_trouble(&self, trouble: Vec<String>) -> Vec<String> {
+        let mut memory = self.reconciler();
+        memory.stands.failed_total += trouble.len() as u64;
+        let before = std::mem::replace(&mut memory.said_of_boards, trouble);
+        let fresh = memory.said_of_boards.iter().filter(|line| !before.contains(line));
+        fresh.cloned().collect()
     }
 
     pub(super) fn remember_unblocked(&self, told: String) {
