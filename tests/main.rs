@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod engine;
 mod git;
+mod gitea;
 mod http;
 mod instances;
 mod model;

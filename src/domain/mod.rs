@@ -10,6 +10,7 @@ pub mod classify;
 pub mod delivery;
 pub mod evidence;
 pub mod evidence_packet;
+pub mod forge;
 pub mod front_matter;
 pub mod gate;
 pub mod gesture;

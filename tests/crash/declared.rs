@@ -24,7 +24,7 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 11] = [
+const ELSEWHERE: [Elsewhere; 14] = [
     Elsewhere {
         point: "commit engine::heal::actor_restarted",
         on: BOTH,
@@ -74,6 +74,22 @@ const ELSEWHERE: [Elsewhere; 11] = [
         on: BOTH,
         known: "needs a Plane; who dies before or after it sends the comment again, and Plane keeps one for its external id: \
                 plane::client, engine::to_plane",
+    },
+    Elsewhere {
+        point: "deed open a pull request at Gitea",
+        on: BOTH,
+        known: "needs a Gitea; who dies before or after it asks for the open pull request of the branch again: gitea::client, \
+                engine::at_gitea",
+    },
+    Elsewhere {
+        point: "deed comment on a pull request at Gitea",
+        on: BOTH,
+        known: "needs a Gitea; who dies before or after it looks for the comment's mark first: gitea::client, engine::at_gitea",
+    },
+    Elsewhere {
+        point: "deed merge a pull request at Gitea",
+        on: BOTH,
+        known: "needs a Gitea; who dies before or after it asks main and the pull request again: gitea::client, engine::at_gitea",
     },
     Elsewhere {
         point: "commit engine::run::far::owner",

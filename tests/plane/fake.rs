@@ -4,6 +4,7 @@ use orch::domain::webhook::Said;
 use orch::domain::webhook::plane::{IssueChange, parse};
 use serde_json::Value;
 
+use crate::support::courier::Repeated as _;
 use crate::support::fake_plane::{FakePlane, Mail, PROJECT, Post, Version, unreliable};
 
 /// What a delivery shows: the state's id, or its name, and since when.

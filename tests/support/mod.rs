@@ -22,11 +22,14 @@
 
 mod agent;
 mod api;
+pub mod courier;
+pub mod fake_gitea;
+pub mod fake_http;
 pub mod fake_plane;
 mod fake_service;
 mod postgres;
 mod processes;
-mod repo;
+pub mod repo;
 mod sender;
 mod server;
 mod service;

@@ -1,5 +1,6 @@
 //! Where branches live, pull requests are kept and candidates are merged.
 
+pub mod gitea;
 mod local;
 
 use crate::domain::id::{BranchName, ProjectId, Sha};

@@ -1,16 +1,13 @@
 //! One request and its answer, bounded in time and size. Never repeats a request.
 
-use std::time::Duration;
-
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 use awc::http::header::{self, HeaderMap};
 
 use crate::domain::delivery::Sending;
 use crate::domain::time::Timestamp;
+use crate::integrations::exchange::{patiently, retry_after};
 
-/// How long request and answer may take together.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Largest answer that is read.
 const MOST_BYTES: usize = 64 << 10;
 
@@ -19,14 +16,6 @@ pub(super) struct Answer {
     pub status: StatusCode,
     pub body: Vec<u8>,
     headers: HeaderMap,
-}
-
-/// A client that follows nobody elsewhere: what is sent is meant for the receiver that was named.
-pub(super) fn client() -> awc::Client {
-    awc::Client::builder()
-        .disable_redirects()
-        .disable_timeout()
-        .finish()
 }
 
 /// Sends one request.
@@ -49,11 +38,9 @@ pub(super) async fn post(request: awc::ClientRequest, body: Vec<u8>) -> Result<A
             body: body.map(|b| b.to_vec()).unwrap_or_default(),
         })
     };
-    match tokio::time::timeout(PATIENCE, exchange).await {
+    match patiently(exchange).await {
         Ok(answer) => answer,
-        Err(_) => Err(Sending::Unanswered {
-            why: format!("no answer within {} s", PATIENCE.as_secs()),
-        }),
+        Err(why) => Err(Sending::Unanswered { why }),
     }
 }
 
@@ -83,18 +70,8 @@ impl Answer {
             400 | 413 | 422 => Sending::Refused { why },
             _ => Sending::Down {
                 why,
-                after: self.retry_after(now),
+                after: retry_after(&self.headers, now),
             },
         }
-    }
-
-    /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
-    fn retry_after(&self, now: Timestamp) -> Option<Duration> {
-        let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = jiff::fmt::rfc2822::parse(text).ok()?;
-        Some(Timestamp(at.timestamp().as_microsecond()).since(now))
     }
 }

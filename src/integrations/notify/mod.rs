@@ -25,7 +25,7 @@ impl Receivers {
     /// Those that the settings name.
     pub fn of(settings: &Settings) -> Self {
         Self {
-            http: exchange::client(),
+            http: super::exchange::client(),
             webhook: Webhook::of(settings),
             telegram: Telegram::of(settings),
         }

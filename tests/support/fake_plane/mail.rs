@@ -1,10 +1,10 @@
 //! Webhooks: what happened, written in either version, signed, and carried by a post that may not be trusted.
 
-use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 
 use super::rest::item;
 use super::{World, when};
+use crate::support::courier::{Repeated, signature};
 use crate::support::fake_plane::http::Seen;
 
 const WORKSPACE_ID: &str = "735476fa-918c-4fa4-84b0-2062ddc3eda3";
@@ -35,65 +35,14 @@ impl Mail {
             ("X-Plane-Signature", self.signature.clone()),
         ]
     }
+}
 
-    /// A further attempt: the identical body under another name.
-    pub fn again(&self) -> Self {
+impl Repeated for Mail {
+    fn again(&self) -> Self {
         Self {
             delivery: format!("{}-again", self.delivery),
             ..self.clone()
         }
-    }
-}
-
-/// What the post does, each in percent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Post {
-    pub lose: u64,
-    pub repeat: u64,
-    /// Put behind some that were sent later.
-    pub delay: u64,
-    /// Everything in any order.
-    pub shuffle: bool,
-}
-
-/// What arrives of it; the same for the same seed.
-pub fn unreliable(mail: Vec<Mail>, post: Post, seed: u64) -> Vec<Mail> {
-    let mut dice = Dice(seed.wrapping_mul(2).wrapping_add(1));
-    let mut placed: Vec<(usize, Mail)> = Vec::new();
-    for (at, one) in mail.into_iter().enumerate() {
-        if dice.below(100) < post.lose {
-            continue;
-        }
-        let late = |dice: &mut Dice| match dice.below(100) < post.delay {
-            true => 1 + usize::try_from(dice.below(5)).unwrap(),
-            false => 0,
-        };
-        if dice.below(100) < post.repeat {
-            let place = at + 1 + late(&mut dice);
-            placed.push((place, one.again()));
-        }
-        placed.push((at + late(&mut dice), one));
-    }
-    placed.sort_by_key(|(place, _)| *place);
-    let mut mail: Vec<_> = placed.into_iter().map(|(_, one)| one).collect();
-    if post.shuffle {
-        for last in (1..mail.len()).rev() {
-            let other = usize::try_from(dice.below(last as u64 + 1)).unwrap();
-            mail.swap(last, other);
-        }
-    }
-    mail
-}
-
-/// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled".
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
     }
 }
 
@@ -175,13 +124,10 @@ fn actor(id: &str) -> Value {
 
 fn send(world: &mut World, event: &str, body: &Value) {
     let body = body.to_string().into_bytes();
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(world.secret.as_bytes()).unwrap();
-    mac.update(&body);
-    let digest = mac.finalize().into_bytes();
     let mail = Mail {
         delivery: world.id(),
         event: event.to_owned(),
-        signature: digest.iter().map(|b| format!("{b:02x}")).collect(),
+        signature: signature(&world.secret, &body),
         body,
     };
     world.mail.push(mail);

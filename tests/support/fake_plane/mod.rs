@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use super::courier::{Post, unreliable};
 pub use http::Seen;
-pub use mail::{Mail, Post, Version, unreliable};
+pub use mail::{Mail, Version};
+
+use super::fake_http::{self, Trouble};
 
 /// The key that it knows at first, and whose it is.
 pub const KEY: &str = "plane_api_0123456789";
@@ -37,20 +40,6 @@ pub const BOARD: [&str; 10] = [
     "Done",
     "Cancelled",
 ];
-
-/// What happens to the next requests instead of an answer, or with it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Trouble {
-    Status(u16),
-    /// Not even begun: nothing happened.
-    Dropped,
-    /// Done, and the connection is gone before the answer.
-    DroppedAfter,
-    /// Done, and half of the answer comes.
-    Half,
-    /// Answered so late.
-    Slow(Duration),
-}
 
 pub(super) struct World {
     keys: BTreeMap<String, String>,
@@ -117,7 +106,7 @@ impl FakePlane {
             world: Arc::new(Mutex::new(world)),
         };
         plane.project(PROJECT, &BOARD);
-        http::serve(listener, plane.clone());
+        fake_http::serve(listener, plane.clone());
         plane
     }
 

@@ -4,8 +4,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::http::{Answer, Seen};
+use super::http::Seen;
 use super::{Item, Project, WORKSPACE, World, mail, when};
+
+/// What is told, still as JSON.
+pub(super) struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Value,
+}
+
+impl Answer {
+    fn new(status: u16, body: Value) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+        }
+    }
+}
 
 pub(super) fn answer(world: &mut World, seen: &Seen) -> Answer {
     let Some(key) = &seen.key else {

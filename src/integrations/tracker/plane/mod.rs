@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::domain::pipeline::Role;
 use crate::domain::time::Timestamp;
+use crate::integrations::exchange::client;
 use crate::settings::Settings;
 
 pub use error::PlaneError;
@@ -25,7 +26,7 @@ pub use shapes::{State, WorkItem};
 pub use shared::Shared;
 pub use words::{NewComment, Word};
 
-use exchange::{Answer, Call, Token, ask, client};
+use exchange::{Answer, Call, Token, ask};
 use shapes::Page;
 
 /// Entries of a page.

@@ -1,0 +1,149 @@
+//! Merges a pull request, as a fast-forward of exactly the head that was tested. Every answer that Gitea is documented to
+//! give means something of its own; what is not answered is never sent again before the pull request was asked.
+
+use serde_json::json;
+
+use crate::domain::forge::PullState;
+use crate::domain::id::Sha;
+use crate::domain::time::Timestamp;
+
+use super::Gitea;
+use super::error::GiteaError;
+use super::exchange::Call;
+use super::pulls::NewPull;
+
+/// What stands before a merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merging {
+    /// Nothing: this pull request is to be merged.
+    Ready {
+        /// Its number.
+        number: i64,
+    },
+    /// It is in main, or was merged with exactly this head.
+    Already,
+    /// Main is elsewhere than the candidate was tested on.
+    Stale {
+        /// Where it is; none when it was deleted.
+        found: Option<Sha>,
+    },
+    /// A person closed the pull request.
+    Closed {
+        /// Its number.
+        number: i64,
+    },
+}
+
+/// What became of one request to merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is merged, with this very head.
+    Merged,
+    /// Main, or the branch, is not where the candidate was tested: looked at anew.
+    Stale {
+        /// In Gitea's words.
+        why: String,
+    },
+    /// Gitea does not merge it now; nothing was changed. A person may have to do something, as the words say.
+    NotNow {
+        /// In Gitea's words.
+        why: String,
+    },
+    /// A person closed the pull request.
+    Closed,
+}
+
+impl Gitea {
+    /// Looks what stands before a merge of `head` into `main`, which is believed to be at `expected`. Opens the pull request
+    /// if there is none. `known` is its number, where that was recorded.
+    ///
+    /// # Errors
+    /// See [`GiteaError`].
+    pub async fn before_merge(
+        &self,
+        new: &NewPull<'_>,
+        known: Option<i64>,
+        (head, expected): (&Sha, &Sha),
+        now: Timestamp,
+    ) -> Result<Merging, GiteaError> {
+        let main = self.branch_head(new.base, now).await?;
+        if let Some(main) = &main
+            && self.contains(main, head, now).await?
+        {
+            return Ok(Merging::Already);
+        }
+        if let Some(number) = known {
+            let pull = self.pull(number, now).await?;
+            match pull.state {
+                PullState::Merged if pull.head.as_ref() == Some(head) => return Ok(Merging::Already),
+                PullState::Closed => return Ok(Merging::Closed { number }),
+                // An older one of the same branch does not count.
+                PullState::Merged | PullState::Open => {}
+            }
+        }
+        if main.as_ref() != Some(expected) {
+            return Ok(Merging::Stale { found: main });
+        }
+        let number = self.ensure_pull(new, now).await?;
+        Ok(Merging::Ready { number })
+    }
+
+    /// True when a person merged this pull request with exactly this head, whatever became of it in main.
+    ///
+    /// # Errors
+    /// See [`GiteaError`].
+    pub async fn was_merged(&self, number: i64, head: &Sha, now: Timestamp) -> Result<bool, GiteaError> {
+        let pull = self.pull(number, now).await?;
+        Ok(pull.state == PullState::Merged && pull.head.as_ref() == Some(head))
+    }
+
+    /// Asks for the merge once. Whoever calls holds the lease, and looked at it just now.
+    ///
+    /// # Errors
+    /// See [`GiteaError`]; nobody knows then whether it was merged, and the pull request has to be asked.
+    pub async fn merge(&self, number: i64, head: &Sha, now: Timestamp) -> Result<Sent, GiteaError> {
+        let body = json!({
+            "Do": "fast-forward-only", "head_commit_id": head, "delete_branch_after_merge": false,
+        });
+        let call = Call::post(self.path(&format!("/pulls/{number}/merge")), body);
+        let answer = deed!("merge a pull request at Gitea", self.ask(&call).await);
+        let why = match answer {
+            Ok(answer) => match answer.told.status {
+                200 => String::new(),
+                201 => "Gitea put the merge off until all checks have passed".to_owned(),
+                404 | 405 | 500..=599 => answer.words(),
+                409 => {
+                    let why = answer.words();
+                    return Ok(Sent::Stale { why });
+                }
+                423 => "the repository is archived".to_owned(),
+                _ => return Err(answer.good(now).err().unwrap_or_else(|| odd(call.path))),
+            },
+            Err(e @ GiteaError::Unanswered { .. }) => e.to_string(),
+            Err(e) => return Err(e),
+        };
+        // The answer alone proves nothing: 405 is also said of what is merged, and 200 has no body.
+        let pull = self.pull(number, now).await?;
+        Ok(match pull.state {
+            PullState::Merged if pull.head.as_ref() == Some(head) => Sent::Merged,
+            PullState::Merged => Sent::Stale {
+                why: "it was merged with another head".to_owned(),
+            },
+            PullState::Closed => Sent::Closed,
+            PullState::Open => Sent::NotNow {
+                why: match why.is_empty() {
+                    true => "it says that it merged, and did not".to_owned(),
+                    false => why,
+                },
+            },
+        })
+    }
+}
+
+/// A success that is not documented.
+fn odd(url: String) -> GiteaError {
+    GiteaError::Unreadable {
+        url,
+        why: "a success that means nothing for a merge".to_owned(),
+    }
+}

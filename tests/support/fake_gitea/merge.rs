@@ -1,0 +1,88 @@
+//! Merges, which really move main, and every way in which they are refused.
+
+use serde_json::{Value, json};
+
+use super::rest::{head_of, refusal};
+use super::{World, mail};
+use crate::support::fake_http::Answer;
+use crate::support::repo::{git, git_ok};
+
+pub(super) fn merge(world: &mut World, name: &str, number: u64, body: &Value) -> Answer {
+    let allowed = world.repositories[name].allows_fast_forward;
+    let pull = world.pull(name, number);
+    let (state, merged, title) = (pull.state, pull.merged, pull.title.clone());
+    let (head_branch, base) = (pull.head.clone(), pull.base.clone());
+    if merged {
+        return refusal(405, "");
+    }
+    if state == "closed" {
+        return refusal(404, "The target couldn't be found.");
+    }
+    if title.starts_with("WIP:") {
+        return refusal(405, "Work in progress PRs cannot be merged");
+    }
+    let repository = world.repositories.get_mut(name).unwrap();
+    if repository.checking > 0 {
+        repository.checking -= 1;
+        return refusal(405, "Please try again later");
+    }
+    let style = body["Do"].as_str().unwrap_or_default();
+    if style != "fast-forward-only" || !allowed {
+        let words = format!("{style} is not allowed an allowed merge style for this repository");
+        return refusal(405, &words);
+    }
+    let head = world.head_of(name, number);
+    if body["head_commit_id"].as_str().is_some_and(|id| id != head) {
+        return refusal(409, "head out of date");
+    }
+    let bare = world.bare(name);
+    let before = world.heads(name);
+    let Some(old) = before
+        .get(&base)
+        .filter(|_| before.contains_key(&head_branch))
+        .cloned()
+    else {
+        return refusal(404, "The target couldn't be found.");
+    };
+    if !git_ok(&bare, &["merge-base", "--is-ancestor", &old, &head]) {
+        // A conflict tells itself in another shape, without a message.
+        let told = json!({
+            "Style": style, "StdOut": "", "StdErr": "fatal: Not possible to fast-forward, aborting.\n", "Err": {},
+        });
+        return Answer::json(409, &told);
+    }
+    git(&bare, &["update-ref", &format!("refs/heads/{base}"), &head, &old]);
+    close(world, name, number, &head);
+    world.pushed(name, &before, "orch");
+    Answer::empty(200)
+}
+
+fn close(world: &mut World, name: &str, number: u64, commit: &str) {
+    let head = world.head_of(name, number);
+    let pull = world.pull(name, number);
+    pull.state = "closed";
+    pull.merged = true;
+    pull.last_head = head;
+    pull.merge_commit = Some(commit.to_owned());
+    mail::pull_request(world, name, number, "closed", "orch");
+}
+
+/// As one commit, on top of main.
+pub(super) fn squash(world: &mut World, name: &str, number: u64) {
+    let bare = world.bare(name);
+    let before = world.heads(name);
+    let pull = world.repositories[name]
+        .pulls
+        .iter()
+        .find(|p| p.number == number)
+        .unwrap();
+    let (head, base) = (head_of(world, name, pull), pull.base.clone());
+    let tree = git(&bare, &["rev-parse", &format!("{head}^{{tree}}")]);
+    let commit = git(
+        &bare,
+        &["commit-tree", &tree, "-p", &before[&base], "-m", "Squashed"],
+    );
+    git(&bare, &["update-ref", &format!("refs/heads/{base}"), &commit]);
+    close(world, name, number, &commit);
+    world.pushed(name, &before, "a-person");
+}
