@@ -196,7 +196,7 @@ async fn take_place(store: &Store, settings: &Settings, instance: &InstanceId) -
 /// Gives each project its row.
 async fn enroll(
     store: &Store,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     configs: Vec<Project>,
 ) -> anyhow::Result<(
     BTreeMap<ProjectId, Arc<ProjectHandle>>,
@@ -219,7 +219,7 @@ async fn enroll(
     let mut handles = BTreeMap::new();
     for (row, config) in rows.into_iter().zip(configs) {
         let source = config.source.display().to_string();
-        let handle = ProjectHandle::new(row.id, config, &settings.repos_dir).with_context(|| source)?;
+        let handle = ProjectHandle::new(row.id, config, settings).with_context(|| source)?;
         handles.insert(row.id, Arc::new(handle));
     }
     Ok((handles, known.into_iter().map(|row| (row.id, row.name)).collect()))

@@ -259,6 +259,7 @@ diesel::table! {
         merged_sha -> Nullable<Text>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        forge_number -> Nullable<BigInt>,
     }
 }
 

@@ -116,7 +116,7 @@ fn plan(args: &InitArgs, settings: &Settings) -> Result<Plan, Failure> {
         None => vec![BranchName::trusted("main"), BranchName::trusted("master")],
     };
     Ok(Plan {
-        main: checked_main(&repo, main)?,
+        main: checked_main(&repo, main, settings)?,
         name,
         prefix,
         repo,
@@ -163,10 +163,10 @@ fn prefix_of(name: &ProjectName) -> String {
 }
 
 /// The first of these branches that the repository has.
-fn checked_main(repo: &str, candidates: Vec<BranchName>) -> Result<BranchName, Failure> {
+fn checked_main(repo: &str, candidates: Vec<BranchName>, settings: &Settings) -> Result<BranchName, Failure> {
     let mut missing = None;
     for main in candidates {
-        match git::check_origin(repo, &main) {
+        match git::Origin::of(repo, settings).and_then(|origin| git::check_origin(&origin, &main)) {
             Ok(_) => return Ok(main),
             Err(e @ GitError::MainMissing { .. }) => {
                 missing.get_or_insert(e);

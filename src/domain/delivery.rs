@@ -9,6 +9,8 @@ use super::time::Timestamp;
 pub enum Channel {
     /// The issue in the tracker.
     Tracker,
+    /// The pull request at the forge.
+    Forge,
     /// People, by every channel that is set up; told to each of them by a notice of its own.
     People,
     /// The service's log.
@@ -20,8 +22,9 @@ pub enum Channel {
 }
 
 impl Channel {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Tracker,
+        Self::Forge,
         Self::People,
         Self::Log,
         Self::Webhook,
@@ -32,6 +35,7 @@ impl Channel {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tracker => "tracker",
+            Self::Forge => "forge",
             Self::People => "people",
             Self::Log => "log",
             Self::Webhook => "webhook",
@@ -48,6 +52,8 @@ impl Channel {
     pub fn knows_repetitions(self) -> bool {
         match self {
             Self::Tracker | Self::People | Self::Webhook => true,
+            // Not by itself: it is asked what is there before anything is repeated.
+            Self::Forge => true,
             // A line more in the log does no harm.
             Self::Log => true,
             Self::Telegram => false,

@@ -1,6 +1,7 @@
-//! Delivers the outbox: a comment to the local tracker's comments or to Plane, a state to Plane, a notification to every
-//! channel that is set up. A notice is marked only after its effect; what went wrong decides when it is tried again.
+//! Delivers the outbox: a comment to the local tracker's comments or to Plane, a state to Plane, a pull request to Gitea, a
+//! notification to every channel that is set up. A notice is marked only after its effect; what went wrong decides when it is tried again.
 
+mod forge;
 mod plane;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,7 @@ impl Round<'_> {
                     trouble: away.trouble,
                 })
             }
+            Channel::Forge => self.to_forge(notices).await,
             Channel::People => {
                 let channels = self.receivers.channels();
                 self.here(notices, move |tx, notice, now| tell(tx, notice, &channels, now))

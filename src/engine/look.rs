@@ -1,4 +1,4 @@
-//! Reads all that gates may look at, and asks them. Writes nothing, runs nothing: safe at any time.
+//! Reads all that gates may look at, at the forge too, and asks them. Writes nothing, runs nothing: safe at any time.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::gates::{self, Artifacts, Asked, Candidate, RunProof, Snapshot};
 use crate::git::{GitError, Objects, Relation, Repository};
 use crate::settings::project::Ci;
 use crate::store::evidence::NewEvidence;
-use crate::store::{Conn, StoreError, evidence, gestures, intents, runs};
+use crate::store::{Conn, StoreError, evidence, gestures, intents, pull_requests, runs};
 
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
@@ -113,6 +113,7 @@ pub async fn look(
         );
         blocking(move || see(&handle, &task, head, &gates)).await?
     };
+    let (checks, reviews) = at_forge(engine, (project, task), &gates, (known.pull, &seen.candidate)).await;
     let snapshot = Snapshot {
         pipeline: &project.config.pipeline,
         stage,
@@ -123,6 +124,8 @@ pub async fn look(
         run: known.run,
         test_command: project.config.test_command.clone(),
         no_ci: project.config.ci == Ci::None,
+        checks,
+        reviews,
     };
     let asked = gates::ask(&gates.iter().collect::<Vec<_>>(), &snapshot);
     let candidate = &snapshot.candidate;
@@ -141,7 +144,34 @@ pub async fn look(
     })
 }
 
+/// What CI and what people say of the candidate at the forge, where a gate will look at it.
+async fn at_forge(
+    engine: &Engine,
+    (project, task): (&ProjectHandle, &Task),
+    gates: &[GateSpec],
+    (pull, candidate): (Option<i64>, &Candidate),
+) -> (Option<Verdict>, Option<Verdict>) {
+    let asked = |kind: &GateKind| gates.iter().any(|gate| gate.kind == *kind);
+    let (now, head) = (engine.now(), &candidate.head);
+    // Without a change of code there is nothing to ask about.
+    let differs = candidate.code_tree != candidate.main_tree;
+    let checks = match asked(&GateKind::CiGreen) && project.config.ci == Ci::Forge && differs {
+        true => project.forge.checks(head, now).await,
+        false => None,
+    };
+    let reviews = match asked(&GateKind::ReviewApproved) {
+        true => {
+            let branches = (&task.branch, &project.config.main);
+            project.forge.reviews(branches, head, pull, now).await
+        }
+        false => None,
+    };
+    (checks, reviews)
+}
+
 struct Known {
+    /// The number of the task's pull request at the forge.
+    pull: Option<i64>,
     evidence: Vec<Evidence>,
     approved_by: Option<String>,
     run: Option<RunProof>,
@@ -163,7 +193,9 @@ fn known(
         let of_a_program = e.command.is_some() && e.verdict.state == GateState::Red;
         !(of_a_program && anew.is_some_and(|last| e.id <= last))
     });
+    let pull = pull_requests::by_branch(tx, task.project_id, &task.branch)?;
     Ok(Known {
+        pull: pull.and_then(|pull| pull.forge_number),
         evidence,
         approved_by: gestures::approved(tx, task.id, task.visit)?.map(|g| g.person),
         run: run.map(|r| RunProof {

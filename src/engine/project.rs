@@ -1,14 +1,15 @@
 //! A project with its repository. Opens the repository when it is first needed, so that one broken project
 //! never stops the others.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use crate::domain::id::{ProjectId, StageName};
 use crate::domain::pipeline::Stage;
-use crate::git::{GitError, Repository};
-use crate::integrations::forge::{Forge, NotSupported};
+use crate::git::{GitError, Origin, Repository};
+use crate::integrations::forge::{Forge, NotSetUp};
 use crate::integrations::tracker::Tracker;
+use crate::settings::Settings;
 use crate::settings::project::Project;
 
 use super::EngineError;
@@ -24,23 +25,25 @@ pub struct ProjectHandle {
     /// Its tracker.
     pub tracker: Tracker,
     bare: PathBuf,
+    settings: Arc<Settings>,
     repository: Mutex<Option<Repository>>,
 }
 
 impl ProjectHandle {
-    /// A project whose bare clone lives in `repos_dir`.
+    /// A project whose bare clone lives where the settings say.
     ///
     /// # Errors
-    /// [`NotSupported`] when it names a forge that this version does not speak.
-    pub fn new(id: ProjectId, config: Project, repos_dir: &Path) -> Result<Self, NotSupported> {
-        let bare = repos_dir.join(format!("{}.git", config.name));
-        let (forge, tracker) = (Forge::of(config.forge)?, Tracker::of(config.tracker));
+    /// [`NotSetUp`] when the settings say nothing of the forge that it names.
+    pub fn new(id: ProjectId, config: Project, settings: &Arc<Settings>) -> Result<Self, NotSetUp> {
+        let bare = settings.repos_dir.join(format!("{}.git", config.name));
+        let (forge, tracker) = (Forge::of(&config, settings)?, Tracker::of(config.tracker));
         Ok(Self {
             id,
             config,
             forge,
             tracker,
             bare,
+            settings: settings.clone(),
             repository: Mutex::new(None),
         })
     }
@@ -58,7 +61,8 @@ impl ProjectHandle {
         if let Some(open) = slot.as_ref().filter(|open| open.bare().join("HEAD").exists()) {
             return Ok(open.clone());
         }
-        let opened = Repository::open_or_clone(&self.bare, &self.config.repo, &self.config.main)?;
+        let origin = Origin::of(&self.config.repo, &self.settings)?;
+        let opened = Repository::open_or_clone(&self.bare, origin, &self.config.main)?;
         *slot = Some(opened.clone());
         Ok(opened)
     }

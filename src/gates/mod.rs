@@ -74,6 +74,10 @@ pub struct Snapshot<'a> {
     pub test_command: Option<String>,
     /// The project has no CI at all (`ci = "none"`).
     pub no_ci: bool,
+    /// What the forge's CI says of the branch head (`ci = "forge"`); none: the test command stands for CI.
+    pub checks: Option<Verdict>,
+    /// What people say of the branch head at the forge; none: it keeps no reviews.
+    pub reviews: Option<Verdict>,
 }
 
 impl Snapshot<'_> {
@@ -194,10 +198,7 @@ fn ask_one(gate: &GateSpec, s: &Snapshot<'_>) -> Asked {
         GateKind::DeployStatus => Asked::plain(gate, verdicts::deployer(&gate.name, s)),
         GateKind::BranchMergeable => mergeable::mergeable(gate, s),
         GateKind::Command { argv, timeout_s } => check::command(gate, argv, *timeout_s, s),
-        GateKind::ReviewApproved => Asked::plain(
-            gate,
-            Verdict::unknown("this forge keeps no reviews: use reviewer_verdict"),
-        ),
+        GateKind::ReviewApproved => Asked::plain(gate, human::reviewed(s.reviews.as_ref())),
         GateKind::StagingStatus | GateKind::StagingImageFresh => Asked::plain(
             gate,
             Verdict::unknown("this project has no staging.* settings: nothing can be deployed to staging"),

@@ -64,6 +64,18 @@ pub enum GitError {
         /// What git says.
         why: String,
     },
+    /// The forge does not let the token in.
+    #[error(
+        "{origin} is not there, or the access token in {setting} is wrong or may not use it: set another one, or give its account the right ({why})"
+    )]
+    Denied {
+        /// The repository.
+        origin: String,
+        /// Where the token stands.
+        setting: &'static str,
+        /// What git says.
+        why: String,
+    },
     /// A commit is neither in the clone nor at origin.
     #[error("commit {sha} is not known: fetch, or check that it was pushed")]
     UnknownCommit {
@@ -151,6 +163,7 @@ impl GitError {
             | Self::NoCommits { .. }
             | Self::MainMissing { .. }
             | Self::DamagedClone { .. }
+            | Self::Denied { .. }
             | Self::UnknownCommit { .. }
             | Self::UnrelatedHistories { .. }
             | Self::TooLarge { .. }
@@ -170,6 +183,7 @@ impl GitError {
             | Self::NoCommits { .. }
             | Self::MainMissing { .. }
             | Self::DamagedClone { .. }
+            | Self::Denied { .. }
             | Self::NotInstalled => true,
             Self::Unreachable { .. }
             | Self::UnknownCommit { .. }

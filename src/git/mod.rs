@@ -43,7 +43,7 @@ pub use error::GitError;
 pub use kept::WipText;
 pub use merge::FastForward;
 pub use objects::{BLOB_LIMIT, DirEntry, Objects};
-pub use origin::{Origin, check_origin, mask_url};
+pub use origin::{Key, Origin, check_origin, mask_url};
 pub use push::{DeleteOutcome, PushMode, PushOutcome};
 pub use rebase::Rebase;
 pub use repository::{Refs, Repository};

@@ -3,7 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::domain::id::{BranchName, Sha};
+use crate::settings::{Secret, Settings};
 
 use super::command::{Git, Output, READING, failed};
 use super::error::GitError;
@@ -17,7 +21,29 @@ pub enum Origin {
     Path(PathBuf),
     /// Anywhere else. May hold credentials.
     Url(String),
+    /// Below the forge's address: git is given its token, in the environment of each call alone.
+    Forge {
+        /// Without credentials.
+        url: String,
+        /// Lets git in.
+        key: Key,
+    },
 }
+
+/// A forge's token, and the setting that it stands in.
+#[derive(Clone, Debug)]
+pub struct Key {
+    token: Secret,
+    setting: &'static str,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.token.expose() == other.token.expose()
+    }
+}
+
+impl Eq for Key {}
 
 impl Origin {
     /// Tells a path from a URL, and finds the repository of a path.
@@ -31,11 +57,33 @@ impl Origin {
         common_dir(&path).map(Self::Path)
     }
 
+    /// The same, with the forge's token where it is below the forge's address.
+    ///
+    /// # Errors
+    /// As [`Origin::locate`].
+    pub fn of(repo: &str, settings: &Settings) -> Result<Self, GitError> {
+        let forge = &settings.gitea;
+        let below = |url: &String| {
+            repo.strip_prefix(url.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        match (forge.url.as_ref().filter(|url| below(url)), &forge.token) {
+            (Some(_), Some(token)) => Ok(Self::Forge {
+                url: repo.to_owned(),
+                key: Key {
+                    token: token.clone(),
+                    setting: "gitea.token",
+                },
+            }),
+            (Some(_) | None, _) => Self::locate(repo),
+        }
+    }
+
     /// What is written into the clone's configuration and shown to people: without secrets.
     pub fn shown(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
-            Self::Url(url) => mask_url(url),
+            Self::Url(url) | Self::Forge { url, .. } => mask_url(url),
         }
     }
 
@@ -43,7 +91,7 @@ impl Origin {
     pub(super) fn address(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
-            Self::Url(url) => url.clone(),
+            Self::Url(url) | Self::Forge { url, .. } => url.clone(),
         }
     }
 
@@ -68,7 +116,7 @@ impl Origin {
                 }
                 .run()?
             }
-            Self::Url(url) => {
+            Self::Url(url) | Self::Forge { url, .. } => {
                 let git = Git::new("ls-remote").config(secret_config(self)).timeout(READING);
                 git.args(["--heads", "--"]).arg(mask_url(url)).args(full).run()?
             }
@@ -94,11 +142,16 @@ impl Origin {
             Self::Path(path) if output.stderr.contains("not a git repository") => {
                 GitError::NotARepository { path: path.clone() }
             }
-            Self::Url(_) if is_unreachable(&output.stderr) => GitError::Unreachable {
+            Self::Forge { key, .. } if is_refused(&output.stderr) => GitError::Denied {
+                origin: self.shown(),
+                setting: key.setting,
+                why,
+            },
+            Self::Url(_) | Self::Forge { .. } if is_unreachable(&output.stderr) => GitError::Unreachable {
                 origin: self.shown(),
                 why,
             },
-            Self::Path(_) | Self::Url(_) => failed(what, output),
+            Self::Path(_) | Self::Url(_) | Self::Forge { .. } => failed(what, output),
         }
     }
 }
@@ -116,8 +169,20 @@ fn heads_in_files(common: &Path, branches: &[&BranchName]) -> Option<Refs> {
     Some(heads)
 }
 
-/// The configuration that puts the real address in place of the one without secrets.
+/// The configuration that puts the real address in place of the one without secrets, or lets git in at the forge.
 pub(super) fn secret_config(origin: &Origin) -> Vec<(String, String)> {
+    if let Origin::Forge { url, key } = origin {
+        // The form that every Gitea and Forgejo takes: any name, the token as its password (RFC 7617). Whatever would ask
+        // for another password is kept out, so that a wrong token is told as what it is.
+        let pair = STANDARD.encode(format!("orch:{}", key.token.expose()));
+        return vec![
+            (
+                format!("http.{url}.extraHeader"),
+                format!("Authorization: Basic {pair}"),
+            ),
+            ("credential.helper".to_owned(), String::new()),
+        ];
+    }
     let (real, shown) = (origin.address(), origin.shown());
     if real == shown {
         return Vec::new();
@@ -126,8 +191,11 @@ pub(super) fn secret_config(origin: &Origin) -> Vec<(String, String)> {
 }
 
 /// Checks without cloning that Orch can work with this repository, and gives the head of its main branch.
-pub fn check_origin(origin: &str, main: &BranchName) -> Result<Sha, GitError> {
-    main_head(&Origin::locate(origin)?, main)
+///
+/// # Errors
+/// What keeps Orch from working with it, and what to do.
+pub fn check_origin(origin: &Origin, main: &BranchName) -> Result<Sha, GitError> {
+    main_head(origin, main)
 }
 
 pub(super) fn main_head(origin: &Origin, main: &BranchName) -> Result<Sha, GitError> {
@@ -190,6 +258,21 @@ fn is_unreachable(stderr: &str) -> bool {
         "early EOF",
         "hung up unexpectedly",
         "terminal prompts disabled",
+    ]
+    .iter()
+    .any(|sign| stderr.contains(sign))
+}
+
+/// The forge knows the token not, or not for this. It says that a repository is not there of what a token may not see.
+fn is_refused(stderr: &str) -> bool {
+    [
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "unable to get password from user",
+        "returned error: 401",
+        "returned error: 403",
+        "not found",
     ]
     .iter()
     .any(|sign| stderr.contains(sign))

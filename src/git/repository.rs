@@ -85,10 +85,10 @@ struct Shared {
 impl Repository {
     /// Opens the clone at `bare`, making it first when it is missing. An origin that changed is taken over.
     /// A clone that is interrupted leaves nothing under that name.
-    pub fn open_or_clone(bare: &Path, origin: &str, main: &BranchName) -> Result<Self, GitError> {
+    pub fn open_or_clone(bare: &Path, origin: Origin, main: &BranchName) -> Result<Self, GitError> {
         let repository = Self {
             bare: std::path::absolute(bare).map_err(GitError::io("finding the clone"))?,
-            origin: Origin::locate(origin)?,
+            origin,
             main: main.clone(),
             shared: Arc::default(),
         };

@@ -78,7 +78,7 @@ impl Repository {
         let holds = |inner: &Path| inner.starts_with(&path);
         let holds_origin = match &self.origin() {
             Origin::Path(origin) => holds(origin),
-            Origin::Url(_) => false,
+            Origin::Url(_) | Origin::Forge { .. } => false,
         };
         if holds(self.bare()) || holds_origin {
             let why = format!("{} is no worktree: it holds a repository", path.display());

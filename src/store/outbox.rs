@@ -39,7 +39,7 @@ pub struct OutboxId(pub i64);
 
 /// What kind of notice it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum OutboxKind {
     /// A comment on the task's issue.
     Comment,
@@ -47,6 +47,8 @@ pub enum OutboxKind {
     State,
     /// A message to people.
     Notification,
+    /// A pull request that there is to be.
+    PullRequest,
 }
 
 impl OutboxKind {
@@ -56,12 +58,13 @@ impl OutboxKind {
             Self::Comment => "comment",
             Self::State => "state",
             Self::Notification => "notification",
+            Self::PullRequest => "pull_request",
         }
     }
 
     /// The inverse of [`OutboxKind::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Comment, Self::State, Self::Notification]
+        [Self::Comment, Self::State, Self::Notification, Self::PullRequest]
             .into_iter()
             .find(|k| k.as_str() == text)
     }

@@ -1,4 +1,5 @@
-//! The local forge's pull requests. At most one is open per branch. Never touches git.
+//! Pull requests: those of the local forge, and what is known of those at another. At most one is open per branch. Never
+//! touches git.
 
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -69,6 +70,8 @@ pub struct PullRequest {
     pub head_sha: Sha,
     /// What was merged.
     pub merged_sha: Option<Sha>,
+    /// Its number at a forge of its own; none while it is not open there.
+    pub forge_number: Option<i64>,
     /// When it was opened.
     pub created_at: Timestamp,
     /// Last change.
@@ -105,6 +108,7 @@ struct Columns {
     state: String,
     head_sha: String,
     merged_sha: Option<String>,
+    forge_number: Option<i64>,
     created_at: i64,
     updated_at: i64,
 }
@@ -134,6 +138,7 @@ impl Row for Columns {
             state,
             head_sha: Sha::trusted(self.head_sha),
             merged_sha: self.merged_sha.map(Sha::trusted),
+            forge_number: self.forge_number,
             created_at: Timestamp(self.created_at),
             updated_at: Timestamp(self.updated_at),
         })
@@ -223,6 +228,39 @@ pub fn merged(
         .get_result(c)
         .optional())?;
     guarded(row)
+}
+
+/// Records the number that a pull request has at its forge.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn numbered(
+    conn: &mut Conn,
+    id: i64,
+    forge_number: i64,
+    now: Timestamp,
+) -> Result<Guarded<()>, StoreError> {
+    Ok(Guarded::from_count(
+        on!(conn, c => diesel::update(pull_requests::table)
+        .filter(pull_requests::id.eq(id))
+        .set((
+            pull_requests::forge_number.eq(forge_number),
+            pull_requests::updated_at.eq(now.0),
+        ))
+        .execute(c))?,
+    ))
+}
+
+/// A pull request.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn by_id(conn: &mut Conn, id: i64) -> Result<Option<PullRequest>, StoreError> {
+    maybe(on!(conn, c => pull_requests::table
+        .filter(pull_requests::id.eq(id))
+        .select(Columns::as_select())
+        .first(c)
+        .optional())?)
 }
 
 /// Closes an open pull request without a merge.

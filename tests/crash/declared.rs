@@ -24,7 +24,7 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 14] = [
+const ELSEWHERE: [Elsewhere; 16] = [
     Elsewhere {
         point: "commit engine::heal::actor_restarted",
         on: BOTH,
@@ -90,6 +90,16 @@ const ELSEWHERE: [Elsewhere; 14] = [
         point: "deed merge a pull request at Gitea",
         on: BOTH,
         known: "needs a Gitea; who dies before or after it asks main and the pull request again: gitea::client, engine::at_gitea",
+    },
+    Elsewhere {
+        point: "commit engine::run::forge::number_pull",
+        on: BOTH,
+        known: "needs a Gitea; one row that says what Gitea is asked for again without it: engine::at_gitea",
+    },
+    Elsewhere {
+        point: "commit engine::run::forge::close_row",
+        on: BOTH,
+        known: "needs a Gitea; the pull request is still closed there, and read so again: engine::at_gitea",
     },
     Elsewhere {
         point: "commit engine::run::far::owner",

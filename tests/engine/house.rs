@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 
 use super::driving::Driving;
 use crate::support::Postgres;
+use crate::support::fake_gitea::{FakeGitea, REPOSITORY, TOKEN};
 
 /// Longer than anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -162,6 +163,8 @@ pub struct Plan {
     agent: Option<String>,
     /// Beside its command.
     agent_line: String,
+    /// Instead of git alone.
+    forge: Option<FakeGitea>,
 }
 
 impl Plan {
@@ -173,6 +176,7 @@ impl Plan {
             top: String::new(),
             agent: None,
             agent_line: String::new(),
+            forge: None,
             stages: stages.to_owned(),
         }
     }
@@ -203,6 +207,13 @@ impl Plan {
         self
     }
 
+    /// The repository is at this Gitea.
+    pub fn forge(mut self, gitea: &FakeGitea) -> Self {
+        self.forge = Some(gitea.clone());
+        self.set(&format!("gitea.url = '{}'", gitea.url))
+            .set(&format!("gitea.token = '{TOKEN}'"))
+    }
+
     pub async fn build(self) -> House {
         let room = tempfile::tempdir().unwrap();
         let path = room.path().to_owned();
@@ -211,6 +222,13 @@ impl Plan {
         }
         git(&path, &["init", "-q", "--bare", "-b", "main", "origin.git"]);
         git(&path, &["clone", "-q", "origin.git", "desk"]);
+        let origin = match &self.forge {
+            None => path.join("origin.git").display().to_string(),
+            Some(gitea) => {
+                gitea.adopt(REPOSITORY, &path.join("origin.git"));
+                gitea.clone_url(REPOSITORY)
+            }
+        };
         let out = path.join("out");
         let agent = format!(
             "set -eu\nout='{}'\n{WORDS}\n. '{}/roles/'$ORCH_ROLE.sh\n",
@@ -232,7 +250,6 @@ impl Plan {
         fs::write(path.join("orch.toml"), settings.join("\n")).unwrap();
         let project = format!(
             "name = 'shop'\nrepo = '{origin}'\n{top}\n{tests}\n[agent]\ncommand = {agent}\nprompt = 'file'\n{line}\n{stages}",
-            origin = path.join("origin.git").display(),
             tests = if self.top.contains("test_command") {
                 String::new()
             } else {
@@ -308,12 +325,13 @@ async fn open(
         .write(move |tx| projects::ensure(tx, &name, &prefix, Timestamp(0)))
         .await
         .unwrap();
-    let handle = Arc::new(ProjectHandle::new(row.id, project, &settings.repos_dir).unwrap());
+    let settings = Arc::new(settings);
+    let handle = Arc::new(ProjectHandle::new(row.id, project, &settings).unwrap());
     let (sender, hints) = mpsc::unbounded_channel();
     let (time, breaks) = (clock.time.clone(), clock.breaks.clone());
     let engine = Engine::new(Parts {
         store,
-        settings: Arc::new(settings),
+        settings,
         projects: BTreeMap::from([(row.id, handle.clone())]),
         names: BTreeMap::from([(row.id, handle.config.name.clone())]),
         instance: InstanceId::trusted(instance),

@@ -126,13 +126,11 @@ async fn every_commit_of_many_tasks_on_main_was_tested_as_that_tree() {
         if jobs.is_empty() {
             break;
         }
-        let mut drives = tokio::task::JoinSet::new();
-        for job in jobs {
-            let engine = house.engine.clone();
-            drives.spawn(async move { Box::pin(orch::engine::run::drive(&engine, claim_of(&job))).await });
-        }
-        while let Some(driven) = drives.join_next().await {
-            assert_eq!(driven.unwrap().unwrap(), Driven::Over);
+        let drives = jobs
+            .iter()
+            .map(|job| Box::pin(orch::engine::run::drive(&house.engine, claim_of(job))));
+        for driven in futures_util::future::join_all(drives).await {
+            assert_eq!(driven.unwrap(), Driven::Over);
         }
     }
     for task in &tasks {

@@ -1,8 +1,13 @@
 use std::fs;
 
-use orch::git::{GitError, Repository, check_origin};
+use orch::domain::id::{BranchName, Sha};
+use orch::git::{GitError, Origin, Repository};
 
-use super::repo::{SampleRepo, branch, git, main, sha};
+use super::repo::{SampleRepo, branch, git, located, main, sha};
+
+fn check_origin(origin: &str, main: &BranchName) -> Result<Sha, GitError> {
+    orch::git::check_origin(&Origin::locate(origin)?, main)
+}
 
 #[test]
 fn a_clone_holds_the_branches_of_origin_as_remote_branches_and_none_of_its_own() {
@@ -58,7 +63,9 @@ fn each_thing_that_can_be_wrong_with_an_origin_has_its_own_error() {
     );
     let error = |name: &str| {
         let checked = check_origin(&at(name), &main()).unwrap_err();
-        let opened = Repository::open_or_clone(&room.path().join("c.git"), &at(name), &main()).unwrap_err();
+        let opened = Origin::locate(&at(name))
+            .and_then(|origin| Repository::open_or_clone(&room.path().join("c.git"), origin, &main()))
+            .unwrap_err();
         assert_eq!(checked.to_string(), opened.to_string());
         checked
     };
@@ -122,7 +129,7 @@ fn opening_again_keeps_the_clone_and_takes_over_an_origin_that_moved() {
     fs::write(clone.bare().join("kept"), "x").unwrap();
     let moved = repo.path("moved.git");
     fs::rename(&repo.origin, &moved).unwrap();
-    let again = Repository::open_or_clone(clone.bare(), moved.to_str().unwrap(), &main()).unwrap();
+    let again = Repository::open_or_clone(clone.bare(), located(&moved), &main()).unwrap();
     assert!(again.bare().join("kept").exists());
     git(&moved, &["branch", "later", "main"]);
     assert_eq!(
@@ -136,8 +143,8 @@ fn a_folder_that_is_no_clone_is_reported_and_left_alone() {
     let repo = SampleRepo::new();
     fs::create_dir(repo.path("clone.git")).unwrap();
     fs::write(repo.path("clone.git/thesis.txt"), "x").unwrap();
-    let error = Repository::open_or_clone(&repo.path("clone.git"), repo.origin.to_str().unwrap(), &main())
-        .unwrap_err();
+    let error =
+        Repository::open_or_clone(&repo.path("clone.git"), located(&repo.origin), &main()).unwrap_err();
     assert!(matches!(error, GitError::DamagedClone { .. }), "{error}");
     assert_eq!(fs::read_dir(repo.path("clone.git")).unwrap().count(), 1);
 }
@@ -182,8 +189,7 @@ fn many_fetches_at_once_all_succeed() {
     let clone = repo.clone();
     let tip = repo.commit(&[("a", "b")], "more");
     std::thread::scope(|scope| {
-        let fetch =
-            || Repository::open_or_clone(clone.bare(), repo.origin.to_str().unwrap(), &main())?.fetch();
+        let fetch = || Repository::open_or_clone(clone.bare(), located(&repo.origin), &main())?.fetch();
         let all: Vec<_> = (0..6).map(|_| scope.spawn(fetch)).collect();
         for one in all {
             assert_eq!(one.join().unwrap().unwrap().get(&main()), Some(&tip));
@@ -222,8 +228,7 @@ fn an_origin_with_sha256_works_as_well() {
         &["commit", "-q", "--allow-empty", "-m", "x"],
     );
     let origin = room.path().join("o");
-    let clone =
-        Repository::open_or_clone(&room.path().join("c.git"), origin.to_str().unwrap(), &main()).unwrap();
+    let clone = Repository::open_or_clone(&room.path().join("c.git"), located(&origin), &main()).unwrap();
     let head = clone.fetch().unwrap().get(&main()).unwrap().clone();
     assert_eq!(head.as_str().len(), 64);
     clone.code_tree(&head).unwrap();

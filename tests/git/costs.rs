@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use orch::domain::id::{RunId, WorkItemId};
-use orch::git::{PushMode, Scope, WipName};
+use orch::git::{Origin, PushMode, Scope, WipName};
 
 use super::repo::{SampleRepo, branch, long_history, main, orch, write};
 
@@ -29,7 +29,7 @@ fn what_each_call_costs_with_a_long_history() {
     let mut head = clone.ensure_branch(&name).unwrap();
     let origin = repo.origin.to_str().unwrap().to_owned();
     cost("open", |_| {
-        orch::git::Repository::open_or_clone(clone.bare(), &origin, &main()).unwrap()
+        orch::git::Repository::open_or_clone(clone.bare(), Origin::locate(&origin).unwrap(), &main()).unwrap()
     });
     cost("fetch, nothing new", |_| clone.fetch().unwrap());
     cost("heads", |_| clone.heads(&[&main(), &name]).unwrap());

@@ -56,7 +56,8 @@ fn heads_of_an_origin_with_another_storage_are_asked_of_git() {
     }
     git(&room, &["commit", "-q", "--allow-empty", "-m", "x"]);
     let clone =
-        orch::git::Repository::open_or_clone(&repo.path("m.git"), room.to_str().unwrap(), &main()).unwrap();
+        orch::git::Repository::open_or_clone(&repo.path("m.git"), super::repo::located(&room), &main())
+            .unwrap();
     assert_eq!(clone.remote_head(&main()).unwrap(), Some(sha(&room, "HEAD")));
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use orch::domain::id::{BranchName, Sha};
-use orch::git::{Identity, Repository};
+use orch::git::{Identity, Origin, Repository};
 use tempfile::TempDir;
 
 /// A project's repository with one commit on main, and room beside it.
@@ -65,7 +65,7 @@ impl SampleRepo {
 
     /// Orch's clone.
     pub fn clone(&self) -> Repository {
-        Repository::open_or_clone(&self.path("clone.git"), self.origin.to_str().unwrap(), &main()).unwrap()
+        Repository::open_or_clone(&self.path("clone.git"), located(&self.origin), &main()).unwrap()
     }
 
     /// Commits files on main and sends it to origin.
@@ -195,4 +195,9 @@ pub fn long_history(dir: &Path, commits: usize) {
         .unwrap();
     child.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+/// A repository of this machine.
+pub fn located(path: &Path) -> Origin {
+    Origin::locate(path.to_str().unwrap()).unwrap()
 }

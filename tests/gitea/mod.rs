@@ -4,6 +4,7 @@
 
 mod client;
 mod fake;
+mod git;
 
 use std::path::PathBuf;
 

@@ -374,6 +374,9 @@ fn forge_and_tracker_need_their_settings() {
     let project = parse_with(&start, "repo = \"git@git.example.org:team/shop.git\"").unwrap();
     assert_eq!((project.forge, project.ci), (ForgeKind::Gitea, Ci::Forge));
     assert_eq!(project.repo, "git@git.example.org:team/shop.git");
+    assert_eq!(project.forge_repository.unwrap().to_string(), "team/shop");
+    let elsewhere = parse_with(&start, "repo = \"https://other.example.org/team/shop.git\"").unwrap_err();
+    assert_snapshot!(elsewhere, @r#"/x/projects/shop.toml:1: repo, with forge = "gitea": is not below gitea.url: give https://git.example.org/<owner>/<repository>.git, or the same for ssh"#);
 }
 
 #[test]

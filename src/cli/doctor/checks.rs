@@ -153,7 +153,9 @@ fn projects(settings: &Settings) -> Vec<Check> {
 
 fn one_project(project: &Project, settings: &Settings) -> Vec<Check> {
     let name = format!("project {}", project.name);
-    let repo = match git::check_origin(&project.repo, &project.main) {
+    let repo = match git::Origin::of(&project.repo, settings)
+        .and_then(|origin| git::check_origin(&origin, &project.main))
+    {
         Ok(_) => {
             let found = format!("{} has {}", git::mask_url(&project.repo), project.main);
             Check::new(name.as_str(), State::Ok, found)

@@ -150,7 +150,7 @@ impl Round<'_> {
                 let state = state.unwrap_or_else(|| notice.text("state")).to_owned();
                 self.state(plane, (notice, state), (handle, project, task)).await
             }
-            OutboxKind::Notification => Ok(Some(Went::accepted())),
+            OutboxKind::Notification | OutboxKind::PullRequest => Ok(Some(Went::accepted())),
         }
     }
 

@@ -277,7 +277,7 @@ pub(super) async fn open_pull_request(engine: &Engine, a: &mut Attempt) -> Resul
         head_sha: head,
     };
     let (run, claim, monitor, now) = (a.run.id, a.claim, a.monitor, engine.now());
-    let forge = a.project.forge;
+    let forge = a.project.forge.clone();
     let recorded = engine
         .store()
         .write(move |tx| {

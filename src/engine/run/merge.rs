@@ -15,7 +15,6 @@ use crate::domain::run::RunStep;
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::walk;
-use crate::git::FastForward;
 use crate::store::intents::{Intent, IntentKind, NewIntent};
 use crate::store::{Conn, intents};
 
@@ -23,6 +22,8 @@ use super::super::lease::{self, Asked, MergeLease, Waiting};
 use super::super::look::{Looked, Question, confirm_key, contains, heads, look, merge_key};
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, Hint, blocking};
+use super::failed::{self, Again};
+use super::forge::{self, Came};
 use super::judge;
 use super::perform::LEASE_FALLBACK;
 use super::{Attempt, Step};
@@ -47,6 +48,11 @@ async fn without_gate(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineEr
     let (head, _, contained) = positions(a).await?;
     if contained {
         return merged(engine, a, &head, None).await;
+    }
+    match forge::was_merged(engine, a, &head).await? {
+        Ok(true) => return merged(engine, a, &head, None).await,
+        Ok(false) => {}
+        Err(why) => return snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
     }
     let config = &a.project.config;
     let cause = match config.test_command {
@@ -78,6 +84,14 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         // The repository is asked once more all the same: a working copy may have been left half way from where main was.
         let before = intended.and_then(|i| Sha::parse(word(&i, "main")?).ok());
         return send(engine, a, lease, &head, &before.unwrap_or(main)).await;
+    }
+    // Or the forge merged it as something else, at a person's click.
+    if candidate.as_ref() == Some(&head) {
+        match forge::was_merged(engine, a, &head).await? {
+            Ok(true) => return merged(engine, a, &head, None).await,
+            Ok(false) => {}
+            Err(why) => return snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
+        }
     }
     let question = Question {
         head: None,
@@ -122,9 +136,11 @@ fn gates_before_merge(a: &Attempt) -> Result<Vec<GateSpec>, EngineError> {
     if own.iter().any(|g| g.kind == GateKind::BranchMergeable) {
         return Ok(own);
     }
-    let mergeable = GateSpec::named(GATE)
-        .ok_or_else(|| EngineError::Broken("gate branch_mergeable is not registered".into()))?;
-    Ok([vec![mergeable], own].concat())
+    Ok([vec![mergeable_gate()?], own].concat())
+}
+
+fn mergeable_gate() -> Result<GateSpec, EngineError> {
+    GateSpec::named(GATE).ok_or_else(|| EngineError::Broken("gate branch_mergeable is not registered".into()))
 }
 
 fn is_mergeable(looked: &Looked) -> bool {
@@ -173,31 +189,16 @@ async fn send(
         Ok::<_, Abort>(intents::aim(tx, &intent, now).map(drop)?)
     });
     intended.await?;
-    let outcome = fast_forward(engine, a, lease, head, main).await?;
-    match outcome {
-        FastForward::Merged(_) | FastForward::AlreadyMerged(_) => merged(engine, a, head, None).await,
-        FastForward::MergedWithoutCopy { reason, .. } => merged(engine, a, head, Some(reason)).await,
-        FastForward::WorkingCopy { reason } | FastForward::Refused { why: reason } => {
-            snooze(engine, a, reason, Until::Pause(a.pause(engine))).await
-        }
-        FastForward::Stale { .. } | FastForward::NotFastForward => {
+    match forge::merge(engine, a, lease, (head, main)).await? {
+        Came::Merged { left_behind } => merged(engine, a, head, left_behind).await,
+        Came::Wait { why } => snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
+        Came::Again => {
             let why = "main moved at the last moment: looked at again".to_owned();
             snooze(engine, a, why, Until::Pause(Duration::ZERO)).await
         }
+        Came::Closed => forge::closed(engine, a, mergeable_gate()?).await,
+        Came::Mismatch { why } => failed::over(engine, a, &why, Again::Never).await,
     }
-}
-
-/// Whatever merges takes the lease as a proof.
-async fn fast_forward(
-    engine: &Engine,
-    a: &Attempt,
-    lease: &MergeLease,
-    head: &Sha,
-    main: &Sha,
-) -> Result<FastForward, EngineError> {
-    lease::last_look(engine, lease).await?;
-    let (project, head, main) = (a.project.clone(), head.clone(), main.clone());
-    blocking(move || project.forge.merge(&project.repository()?, &head, &main)).await
 }
 
 /// The merge stands, but a person's working copy shows the old files: that person has to know.
@@ -216,7 +217,7 @@ async fn merged(
     left_behind: Option<String>,
 ) -> Result<Step, EngineError> {
     let (hold, task, head, now) = (a.hold(), a.task.clone(), head.clone(), engine.now());
-    let (forge, main) = (a.project.forge, a.project.config.main.clone());
+    let (kept, main) = (a.project.forge.clone(), a.project.config.main.clone());
     let recorded = engine.store().write(move |tx| {
         hold.check(tx)?;
         let new = NewIntent {
@@ -231,7 +232,7 @@ async fn merged(
             if let Some(reason) = &left_behind {
                 copy_left_behind(tx, &task, reason, now)?;
             }
-            forge.record_merged(tx, (task.project_id, &task.branch), &head, now)?;
+            kept.record_merged(tx, (task.project_id, &task.branch), &head, now)?;
             let text = format!("{} merged into {main}", head.short());
             transition::say(tx, &task, "merge", &text, now)?;
             transition::comment(tx, &task, "merged", &text, now)?;

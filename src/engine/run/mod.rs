@@ -7,6 +7,7 @@ pub(super) mod agent;
 mod failed;
 pub(super) mod far;
 mod finish;
+mod forge;
 mod judge;
 mod merge;
 mod perform;

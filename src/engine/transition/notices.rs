@@ -166,6 +166,7 @@ fn push(
         channel: match kind {
             OutboxKind::Comment | OutboxKind::State => Channel::Tracker,
             OutboxKind::Notification => Channel::People,
+            OutboxKind::PullRequest => Channel::Forge,
         },
         payload,
         available_at: now,

@@ -52,7 +52,7 @@ impl Receivers {
             }
             (Channel::Webhook, None, _) => gone("notify.webhook_url"),
             (Channel::Telegram, _, None) => gone("telegram.bot_token and telegram.chat_id"),
-            (Channel::Tracker | Channel::People | Channel::Log, ..) => Sending::Refused {
+            (Channel::Tracker | Channel::Forge | Channel::People | Channel::Log, ..) => Sending::Refused {
                 why: format!("{} is no receiver of its own", notice.channel.as_str()),
             },
         }

@@ -17,6 +17,7 @@ pub(super) fn deliver(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<
             comments::insert(tx, &comment, now)?;
             Ok(())
         }
-        (OutboxKind::Comment, None) | (OutboxKind::State | OutboxKind::Notification, _) => Ok(()),
+        (OutboxKind::Comment, None)
+        | (OutboxKind::State | OutboxKind::Notification | OutboxKind::PullRequest, _) => Ok(()),
     }
 }

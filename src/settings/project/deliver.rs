@@ -3,6 +3,7 @@
 use super::super::Settings;
 use super::table::{At, Table};
 use super::{Ci, DeployBy, ForgeKind, ProjectDeploy};
+use crate::domain::forge::RepositoryName;
 use crate::domain::id::ProjectName;
 use crate::domain::pipeline::Pipeline;
 use crate::domain::task::TrackerKind;
@@ -69,6 +70,28 @@ pub(super) fn forge(top: &Table<'_>, repo: Option<&At<Place>>, settings: &Settin
         }
     }
     forge
+}
+
+/// The repository at Gitea, where that is the forge.
+pub(super) fn forge_repository(
+    top: &Table<'_>,
+    (forge, repo): (ForgeKind, Option<&str>),
+    settings: &Settings,
+) -> Option<RepositoryName> {
+    let (url, repo) = match forge {
+        ForgeKind::Local => return None,
+        // What is missing is noted already.
+        ForgeKind::Gitea => (settings.gitea.url.as_ref()?, repo?),
+    };
+    let found = RepositoryName::of(url, repo);
+    found
+        .map_err(|why| {
+            top.note(
+                top.line_of("repo"),
+                format!("repo, with forge = \"gitea\": {why}"),
+            )
+        })
+        .ok()
 }
 
 /// The tracker.

@@ -20,6 +20,7 @@ pub use new::{NewAgent, NewProject};
 use super::Settings;
 use crate::domain::board::Board;
 use crate::domain::budget::Limits;
+use crate::domain::forge::RepositoryName;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::domain::pipeline::{Pipeline, Role};
 use crate::domain::task::TrackerKind;
@@ -49,6 +50,8 @@ pub struct Project {
     pub board: Board,
     /// Where its branches and pull requests live.
     pub forge: ForgeKind,
+    /// Its repository at Gitea; there is one where the forge is Gitea, and only there.
+    pub forge_repository: Option<RepositoryName>,
     /// Its stages.
     pub pipeline: Pipeline,
     /// Agents of roles that have settings of their own, `[agent]` already filled in.

@@ -69,6 +69,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
     let test_command = top.text("test_command").map(|at| at.value);
     let prune_command = top.text("prune_command").map(|at| at.value);
     let forge = deliver::forge(top, place.as_ref(), settings);
+    let forge_repository = deliver::forge_repository(top, (forge, repo.as_deref()), settings);
     let ci = deliver::ci(top, test_command.is_some(), forge);
     let tracker = deliver::tracker(top, settings);
     let plane_project = tracker::plane_project(top, tracker);
@@ -139,6 +140,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             plane_project,
             board: Board::new(states.map(|at| at.value).unwrap_or_default()),
             forge,
+            forge_repository,
             deploy: deploy.settle(&pipeline),
             pipeline,
             agents,

@@ -12,7 +12,7 @@ mod rest;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -182,6 +182,13 @@ impl FakeGitea {
         ];
         self.commit(name, "main", &files);
         self.world().mail.clear();
+    }
+
+    /// The repository is this one from now on.
+    pub fn adopt(&self, name: &str, bare: &Path) {
+        let own = self.bare(name);
+        std::fs::remove_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink(bare, own).unwrap();
     }
 
     /// Where git finds a repository.

@@ -7,6 +7,7 @@ mod comments;
 mod error;
 mod exchange;
 mod merge;
+pub(super) mod notices;
 mod pulls;
 mod shapes;
 

@@ -1,0 +1,174 @@
+//! Notices of pull requests at Gitea: one after the other, until Gitea as a whole takes nothing. It knows no repetition by
+//! itself, so what is there is asked for before anything is sent again.
+
+use std::time::Duration;
+
+use crate::domain::delivery::{Channel, Fate, Sending, fate};
+use crate::domain::time::Timestamp;
+use crate::integrations::forge::Forge;
+use crate::integrations::forge::gitea::{Gitea, GiteaError, NewComment, NewPull};
+use crate::store::outbox::{self, Failed, Notice, OutboxKind};
+use crate::store::pull_requests::{self, PullRequest, PullRequestState};
+use crate::store::{Conn, Guarded, StoreError};
+
+use super::super::EngineError;
+use super::{Done, Round, describe};
+
+/// After so long the rest waits for the next round: other receivers are served in it too.
+const TURN: Duration = Duration::from_secs(5);
+
+/// How a notice went.
+struct Went {
+    sending: Sending,
+    everywhere: bool,
+    /// The row of a pull request, and its number there.
+    opened: Option<(i64, i64)>,
+}
+
+impl Went {
+    fn of(sending: Sending) -> Self {
+        Self {
+            sending,
+            everywhere: false,
+            opened: None,
+        }
+    }
+
+    /// Of this notice alone.
+    fn held(why: &str) -> Self {
+        let why = why.to_owned();
+        Self::of(Sending::Down { why, after: None })
+    }
+}
+
+impl From<GiteaError> for Went {
+    fn from(e: GiteaError) -> Self {
+        Self {
+            everywhere: e.is_everywhere(),
+            ..Self::of(e.sending())
+        }
+    }
+}
+
+impl Round<'_> {
+    pub(super) async fn to_forge(&self, notices: Vec<Notice>) -> Result<Done, EngineError> {
+        let mut done = Done::default();
+        let began = self.engine.now();
+        for notice in notices {
+            let went = self.at_forge(&notice).await?;
+            let now = self.engine.now();
+            let give_up_after = self.engine.settings().notify.give_up_after;
+            let fate = fate(&went.sending, notice.attempted(), give_up_after, now);
+            match &fate {
+                Fate::Sent => done.sent += 1,
+                Fate::Again { at, why, .. } => {
+                    let line = format!("{}, again at {at}: {why}", describe(&notice));
+                    done.trouble.push(line);
+                }
+                Fate::Dead { why } => {
+                    let line = format!("{}, given up (see `orch outbox`): {why}", describe(&notice));
+                    done.trouble.push(line);
+                }
+            }
+            let everywhere = went.everywhere;
+            let recorded = self.marked(move |tx| record(tx, &notice, &went, &fate, now));
+            if recorded.await?.is_none() || everywhere || now.since(began) >= TURN {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    async fn at_forge(&self, notice: &Notice) -> Result<Went, EngineError> {
+        let row = notice
+            .payload
+            .get("pull_request")
+            .and_then(serde_json::Value::as_i64);
+        let read = self.engine.store().read(move |tx| match row {
+            Some(id) => pull_requests::by_id(tx, id),
+            None => Ok(None),
+        });
+        let Some(pull) = read.await? else {
+            let why = "it names no pull request that is known".to_owned();
+            return Ok(Went::of(Sending::Refused { why }));
+        };
+        let handle = self.engine.projects().find(|p| p.id == pull.project_id);
+        let Some(Forge::Gitea(gitea)) = handle.map(|handle| &handle.forge) else {
+            let why = "the project names no forge = \"gitea\" any more: set it again in its file";
+            return Ok(Went::held(why));
+        };
+        Ok(match notice.kind {
+            OutboxKind::PullRequest => self.open(gitea, notice, &pull).await,
+            OutboxKind::Comment => self.comment_on(gitea, notice, &pull).await,
+            OutboxKind::State | OutboxKind::Notification => Went::of(Sending::Accepted),
+        })
+    }
+
+    async fn open(&self, gitea: &Gitea, notice: &Notice, pull: &PullRequest) -> Went {
+        // Who merged it opened it, and what is closed is not wanted any more.
+        if pull.state != PullRequestState::Open {
+            return Went::of(Sending::Accepted);
+        }
+        let new = NewPull {
+            branch: &pull.head_branch,
+            base: &pull.base_branch,
+            title: notice.text("title"),
+            body: notice.text("body"),
+        };
+        match gitea.ensure_pull(&new, self.engine.now()).await {
+            Ok(number) => Went {
+                opened: Some((pull.id, number)),
+                ..Went::of(Sending::Accepted)
+            },
+            Err(e) => e.into(),
+        }
+    }
+
+    async fn comment_on(&self, gitea: &Gitea, notice: &Notice, pull: &PullRequest) -> Went {
+        let Some(number) = pull.forge_number else {
+            let why = "its pull request was never opened there".to_owned();
+            return Went::of(Sending::Refused { why });
+        };
+        let comment = NewComment {
+            number,
+            cause: &notice.cause,
+            author: notice.text("author"),
+            body: notice.text("body"),
+        };
+        match gitea.comment(&comment, self.engine.now()).await {
+            Ok(()) => Went::of(Sending::Accepted),
+            Err(e) => e.into(),
+        }
+    }
+}
+
+fn record(
+    tx: &mut Conn,
+    notice: &Notice,
+    went: &Went,
+    fate: &Fate,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if let Some((row, number)) = went.opened {
+        // Lost: it was pruned meanwhile.
+        let _: Guarded<()> = pull_requests::numbered(tx, row, number, now)?;
+    }
+    // Lost: somebody else recorded it.
+    let _: Guarded<()> = match fate {
+        Fate::Sent => outbox::sent(tx, notice.id, now)?,
+        Fate::Dead { why } => outbox::dead(tx, notice.id, why)?,
+        Fate::Again { at, why, unanswered } => {
+            let failed = Failed {
+                error: why.clone(),
+                unanswered: *unanswered,
+                available_at: *at,
+            };
+            let failed = outbox::failed(tx, notice.id, &failed)?;
+            if went.everywhere {
+                outbox::hold_back(tx, Channel::Forge, *at)?;
+            }
+            failed
+        }
+    };
+    Ok(())
+}
