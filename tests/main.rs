@@ -12,6 +12,7 @@ mod http;
 mod instances;
 mod model;
 mod openapi;
+mod outside;
 mod plane;
 mod process;
 mod schedules;

@@ -48,6 +48,15 @@ impl RepositoryName {
     }
 }
 
+impl RepositoryName {
+    /// Whether the forge calls it so; forges take names in any capitals.
+    pub fn is(&self, full_name: &str) -> bool {
+        full_name.split_once('/').is_some_and(|(owner, name)| {
+            self.owner.eq_ignore_ascii_case(owner) && self.name.eq_ignore_ascii_case(name)
+        })
+    }
+}
+
 impl fmt::Display for RepositoryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.owner, self.name)
@@ -185,6 +194,24 @@ pub struct PullRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_is_known_by_owner_and_name_and_by_no_end_of_them() {
+        let own = RepositoryName::of("https://git.example.org", "https://git.example.org/Team/app").unwrap();
+        assert!(own.is("Team/app") && own.is("team/App"));
+        for other in [
+            "am/app",
+            "team/ap",
+            "other/app",
+            "app",
+            "",
+            "/app",
+            "team/app.git",
+            "x/team/app",
+        ] {
+            assert!(!own.is(other), "{other}");
+        }
+    }
 
     #[test]
     fn owner_and_name_are_found_below_the_forge_and_nowhere_else() {

@@ -137,6 +137,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let (changed, _) = watch::channel(0);
         Self {
+            plane: plane::Shared::of(&parts.settings),
             parts: Arc::new(parts),
             changed: Arc::new(changed),
             recovered: Arc::default(),
@@ -151,7 +152,6 @@ impl Engine {
             rules: Arc::default(),
             audited: Arc::default(),
             pruning: Arc::default(),
-            plane: plane::Shared::default(),
             tidying: Arc::default(),
         }
     }

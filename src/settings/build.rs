@@ -344,6 +344,7 @@ fn plane(v: &Values) -> Plane {
             .filter_map(|role| Some((role, v.secret(&format!("plane.token_{}", role.as_str()))?)))
             .collect(),
         workspace: v.text("plane.workspace"),
+        requests_per_minute: v.whole("plane.requests_per_minute"),
         webhook_secret: v.secret("plane.webhook_secret"),
     }
 }

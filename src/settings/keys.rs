@@ -126,6 +126,7 @@ pub const KEYS: &[Key] = &[
     key("plane.token_tester", Kind::Secret),
     key("plane.token_deployer", Kind::Secret),
     key("plane.workspace", Kind::Text),
+    key("plane.requests_per_minute", Kind::Whole(1, 1_000_000)),
     key("plane.webhook_secret", Kind::Secret),
     key("telegram.bot_token", Kind::Secret),
     key("telegram.chat_id", Kind::TextOrNumber),

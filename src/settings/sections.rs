@@ -220,6 +220,8 @@ pub struct Plane {
     pub role_tokens: BTreeMap<Role, Secret>,
     /// Slug of the workspace.
     pub workspace: Option<String>,
+    /// Requests that Plane lets one token make in a minute.
+    pub requests_per_minute: usize,
     /// Signs webhooks; without one they are refused.
     pub webhook_secret: Option<Secret>,
 }

@@ -46,8 +46,9 @@ impl Conn {
                 match purpose {
                     Purpose::Inspect => {}
                     Purpose::Write => c.batch_execute(
+                        // Temporary means what savepoints may have to undo: on disk it is written for every command.
                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16000; \
-                         PRAGMA wal_autocheckpoint = 1000;",
+                         PRAGMA wal_autocheckpoint = 4000; PRAGMA temp_store = MEMORY;",
                     )?,
                     Purpose::Read => c.batch_execute("PRAGMA query_only = ON;")?,
                 }

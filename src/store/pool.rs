@@ -86,10 +86,4 @@ impl Connected {
             }
         }
     }
-
-    /// All connections are at work and no more may be made.
-    pub(super) fn is_saturated(&self) -> bool {
-        let state = self.pool.state();
-        state.idle_connections == 0 && state.connections >= self.pool.max_size()
-    }
 }

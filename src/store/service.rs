@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{Sender, error::TrySendError};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::failpoint::{self, Side};
 
@@ -22,6 +22,9 @@ const READERS: u32 = 4;
 /// Connections to PostgreSQL, for reading and writing.
 const CONNECTIONS: u32 = 8;
 
+/// Commands that wait for a connection, of those who do not wait for room: each is a thread.
+const WAITING: usize = 64;
+
 /// The database of a running service. Cheap to clone; [`Store::close`] ends it for all clones.
 #[derive(Clone)]
 pub struct Store {
@@ -32,6 +35,8 @@ struct Inner {
     /// SQLite's writer; PostgreSQL writes through the pool.
     writer: Option<WriterHandle>,
     pool: Connected,
+    /// For those who do not wait for room, where there is no writer whose queue has one.
+    room: Semaphore,
     place: Place,
 }
 
@@ -75,7 +80,12 @@ impl Store {
             None => Connected::new(&place, Purpose::Write, CONNECTIONS),
         };
         Ok(Self {
-            inner: Arc::new(Inner { writer, pool, place }),
+            inner: Arc::new(Inner {
+                writer,
+                pool,
+                room: Semaphore::new(WAITING),
+                place,
+            }),
         })
     }
 
@@ -161,9 +171,9 @@ impl Store {
     {
         let (f, written) = between_points(f);
         let Some(writer) = &self.inner.writer else {
-            if self.inner.pool.is_saturated() {
+            let Ok(_room) = self.inner.room.try_acquire() else {
                 return Err(E::from(StoreError::Saturated));
-            }
+            };
             return written.told(self.pooled(f).await);
         };
         let (message, answer) = writer::command(f);

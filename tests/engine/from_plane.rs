@@ -10,6 +10,7 @@ use orch::engine::views::DeliveryView;
 use orch::store::inbox::NewDelivery;
 
 use super::house::{Backend, CONFIRMED, House, SHORT, on_both};
+use crate::support::courier::Repeated;
 use crate::support::fake_plane::{FakePlane, KEY, Mail, PROJECT, Version, WORKSPACE};
 
 /// analysis → development → done.
@@ -146,7 +147,7 @@ async fn a_task_is_made_once_from_its_issue_however_often_it_is_told(backend: Ba
     let issue = plane.issue(PROJECT, "  Search\nby name ");
     plane.drag(&issue, "In Progress", "ann");
     let mail = plane.mail();
-    let again: Vec<_> = mail.iter().map(Mail::again).collect();
+    let again: Vec<_> = mail.iter().map(Repeated::again).collect();
     receive(&house, mail).await;
     receive(&house, again).await;
     apply(&house).await;

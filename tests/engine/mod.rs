@@ -9,6 +9,7 @@ mod batches;
 mod budgets;
 mod crash;
 mod driving;
+mod from_forge;
 mod from_plane;
 mod host_watch;
 pub mod house;

@@ -35,8 +35,12 @@ fn settings(url: &str, more: &[(&str, &str)]) -> Settings {
     Settings::load(options).unwrap().0
 }
 
+fn client_of(settings: &Settings) -> Plane {
+    Plane::of(settings, &Shared::of(settings)).unwrap()
+}
+
 fn client(plane: &FakePlane) -> Plane {
-    Plane::of(&settings(&plane.url, &[]), &Shared::default()).unwrap()
+    client_of(&settings(&plane.url, &[]))
 }
 
 fn comment<'a>(issue: &'a str, external_id: &'a str) -> NewComment<'a> {
@@ -164,8 +168,9 @@ async fn a_request_whose_connection_is_gone_is_sent_once_more_and_not_twice() {
 #[actix_rt::test]
 async fn the_limit_of_a_key_is_never_hit_however_many_share_it() {
     let plane = FakePlane::new();
-    let (shared, issue) = (Shared::default(), plane.issue(PROJECT, "Search"));
+    let issue = plane.issue(PROJECT, "Search");
     let settings = settings(&plane.url, &[]);
+    let shared = Shared::of(&settings);
     let callers = [(); 3].map(|()| Plane::of(&settings, &shared).unwrap());
     let asked = (0..90).map(|n| callers[n % 3].work_item(PROJECT, &issue, now()));
     let answers = futures_util::future::join_all(asked).await;
@@ -209,7 +214,7 @@ async fn an_error_says_where_what_and_which_setting_and_never_the_key() {
         &plane.url,
         &[("ORCH_PLANE_TOKEN_REVIEWER", "wrong-key-of-reviewer")],
     );
-    let client = Plane::of(&wrong, &Shared::default()).unwrap();
+    let client = client_of(&wrong);
     let reviewer = client.speaking_as(Role::Reviewer);
     let path = format!(
         "{}/api/v1/workspaces/acme/projects/{PROJECT}/work-items/{issue}/",
@@ -244,7 +249,7 @@ async fn an_error_says_where_what_and_which_setting_and_never_the_key() {
         "the issue \"../x\" is no id of Plane's"
     );
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = Plane::of(&settings(&format!("http://{free}"), &[]), &Shared::default()).unwrap();
+    let nobody = client_of(&settings(&format!("http://{free}"), &[]));
     assert!(said(&nobody, &issue).await.contains("cannot be reached"));
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::courier::Dice;
+
 /// What happens to a request instead of its answer, or with it.
 #[derive(Clone, Copy, Debug)]
 pub enum Trouble {
@@ -19,6 +21,34 @@ pub enum Trouble {
     Half,
     /// Answered so late.
     Slow(Duration),
+}
+
+/// Requests of a hundred that go wrong, some of them after they were done; the same for the same seed.
+pub struct Failing {
+    percent: u64,
+    dice: Dice,
+}
+
+impl Failing {
+    pub fn new(percent: u64, seed: u64) -> Self {
+        Self {
+            percent,
+            dice: Dice::new(seed),
+        }
+    }
+
+    /// What goes wrong with the next one.
+    pub fn next(&mut self) -> Option<Trouble> {
+        if self.dice.below(100) >= self.percent {
+            return None;
+        }
+        Some(match self.dice.below(4) {
+            0 => Trouble::Status(502),
+            1 => Trouble::Dropped,
+            2 => Trouble::DroppedAfter,
+            _ => Trouble::Half,
+        })
+    }
 }
 
 /// A request as it came.

@@ -144,6 +144,12 @@ impl Project {
         self
     }
 
+    /// Its repository is there.
+    pub fn repo(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.repo);
+        self
+    }
+
     /// A line at the top of its file: `top("max_concurrency = 2")`. A key that is there already is replaced.
     pub fn top(mut self, line: &str) -> Self {
         let key = line.split('=').next().unwrap_or_default().trim();

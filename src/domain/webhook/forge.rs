@@ -290,13 +290,5 @@ fn sha(text: &Text, path: &str) -> Result<Sha, Malformed> {
     Sha::parse(text.as_ref()).map_err(|e| Malformed::at(path, e))
 }
 
-/// Whether a repository at this address is the forge's `owner/name`.
-pub fn is_of(address: &str, full_name: &str) -> bool {
-    let address = address.trim_end_matches('/').to_lowercase();
-    let plain = address.strip_suffix(".git").unwrap_or(&address);
-    let before = plain.strip_suffix(&full_name.to_lowercase());
-    full_name.contains('/') && before.is_some_and(|before| before.ends_with(['/', ':']))
-}
-
 #[cfg(test)]
 mod tests;

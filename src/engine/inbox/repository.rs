@@ -9,10 +9,9 @@ use crate::domain::id::{BranchName, Sha};
 use crate::domain::inbox::Outcome;
 use crate::domain::task::Task;
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::forge::{Happened, PullRequestChange, RepositoryEvent, is_of};
+use crate::domain::webhook::forge::{Happened, PullRequestChange, RepositoryEvent};
 use crate::engine::transition::{self, Abort};
 use crate::engine::{Engine, EngineError, Hint, ProjectHandle};
-use crate::settings::project::ForgeKind;
 use crate::store::{Conn, jobs, tasks};
 
 /// Finds whose branch or commit it is and lets its gates be asked. `mark` stands in the same transaction.
@@ -22,7 +21,8 @@ pub(super) async fn apply(
     mark: impl FnOnce(&mut Conn, &Outcome) -> Result<(), Abort> + Send + 'static,
 ) -> Result<Outcome, EngineError> {
     let named = |p: &&Arc<ProjectHandle>| {
-        p.config.forge == ForgeKind::Gitea && is_of(&p.config.repo, &event.repository)
+        let own = p.config.forge_repository.as_ref();
+        own.is_some_and(|own| own.is(&event.repository))
     };
     let projects: Vec<_> = engine.projects().filter(named).cloned().collect();
     if let Happened::Pushed {

@@ -19,8 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::courier::Dice;
-use super::fake_http::{self, Answer, Request, Site, Trouble};
+use super::fake_http::{self, Answer, Failing, Request, Site, Trouble};
 use super::repo::{git, git_ok};
 
 pub use mail::{Flavour, Mail};
@@ -46,8 +45,7 @@ struct World {
     repositories: BTreeMap<String, Repository>,
     trouble: VecDeque<Trouble>,
     git_trouble: VecDeque<Trouble>,
-    /// Requests of a hundred that go wrong, some of them after they were done.
-    failing: Option<(u64, Dice)>,
+    failing: Failing,
     seen: Vec<Seen>,
     /// Requests of git, briefly.
     git_seen: Vec<String>,
@@ -131,7 +129,7 @@ impl FakeGitea {
             repositories: BTreeMap::new(),
             trouble: VecDeque::new(),
             git_trouble: VecDeque::new(),
-            failing: None,
+            failing: Failing::new(0, 0),
             seen: Vec::new(),
             git_seen: Vec::new(),
             mail: Vec::new(),
@@ -384,7 +382,7 @@ impl FakeGitea {
 
     /// So many of a hundred requests to the API go wrong from now on, the same for the same seed; none of a hundred: no more.
     pub fn failing(&self, percent: u64, seed: u64) {
-        self.world().failing = (percent > 0).then(|| (percent, Dice::new(seed)));
+        self.world().failing = Failing::new(percent, seed);
     }
 
     // --- looking
@@ -437,19 +435,8 @@ impl Site for FakeGitea {
         if !request.path.starts_with("/api/") {
             return world.git_trouble.pop_front();
         }
-        if let Some(trouble) = world.trouble.pop_front() {
-            return Some(trouble);
-        }
-        let (percent, dice) = world.failing.as_mut()?;
-        if dice.below(100) >= *percent {
-            return None;
-        }
-        Some(match dice.below(4) {
-            0 => Trouble::Status(502),
-            1 => Trouble::Dropped,
-            2 => Trouble::DroppedAfter,
-            _ => Trouble::Half,
-        })
+        let next = world.trouble.pop_front();
+        next.or_else(|| world.failing.next())
     }
 
     fn answer(&self, request: &Request) -> Answer {

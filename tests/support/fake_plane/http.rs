@@ -45,7 +45,9 @@ impl Seen {
 
 impl Site for FakePlane {
     fn trouble(&self, _: &Request) -> Option<Trouble> {
-        self.world().trouble.pop_front()
+        let mut world = self.world();
+        let next = world.trouble.pop_front();
+        next.or_else(|| world.failing.next())
     }
 
     fn answer(&self, request: &Request) -> Answer {

@@ -19,7 +19,7 @@ pub use super::courier::{Post, unreliable};
 pub use http::Seen;
 pub use mail::{Mail, Version};
 
-use super::fake_http::{self, Trouble};
+use super::fake_http::{self, Failing, Trouble};
 
 /// The key that it knows at first, and whose it is.
 pub const KEY: &str = "plane_api_0123456789";
@@ -45,6 +45,7 @@ pub(super) struct World {
     keys: BTreeMap<String, String>,
     projects: BTreeMap<String, Project>,
     trouble: VecDeque<Trouble>,
+    failing: Failing,
     seen: Vec<Seen>,
     /// Requests that a key has a minute; none: no limit is told.
     limit: Option<usize>,
@@ -70,6 +71,8 @@ struct Item {
     sequence: usize,
     updated: i64,
     comments: Vec<Value>,
+    /// The states that it got, and by whom.
+    history: Vec<(String, String)>,
 }
 
 /// The service; it ends with the test's process.
@@ -92,6 +95,7 @@ impl FakePlane {
             keys: BTreeMap::from([(KEY.to_owned(), "388e178f-cf51-4b70-9a63-2d2108411218".to_owned())]),
             projects: BTreeMap::new(),
             trouble: VecDeque::new(),
+            failing: Failing::new(0, 0),
             seen: Vec::new(),
             limit: Some(60),
             spent: BTreeMap::new(),
@@ -148,6 +152,7 @@ impl FakePlane {
             sequence: known.items.len() + 1,
             updated: now,
             comments: Vec::new(),
+            history: Vec::new(),
         };
         known.items.push(item);
         mail::created(&mut world, project, &id);
@@ -200,6 +205,14 @@ impl FakePlane {
             .unwrap()
             .1
             .clone()
+    }
+
+    /// The states that an issue got after its first one, and by whom.
+    pub fn history(&self, issue: &str) -> Vec<(String, String)> {
+        let world = self.world();
+        let (_, known) = world.holding(issue).unwrap();
+        let item = known.items.iter().find(|i| i.id == issue).unwrap();
+        item.history.clone()
     }
 
     /// The comments of an issue, oldest first.
@@ -264,6 +277,11 @@ impl FakePlane {
 
     fn trouble(&self, n: usize, trouble: Trouble) {
         self.world().trouble.extend(std::iter::repeat_n(trouble, n));
+    }
+
+    /// So many of a hundred requests go wrong from now on, the same for the same seed.
+    pub fn failing(&self, percent: u64, seed: u64) {
+        self.world().failing = Failing::new(percent, seed);
     }
 
     /// Requests that each key has left; none: no limit, and none is told.

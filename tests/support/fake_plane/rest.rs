@@ -133,7 +133,16 @@ pub(super) fn set_state(
     if before != state {
         let later = world.tick(11_548);
         let known = world.projects.get_mut(project).unwrap();
-        known.items.iter_mut().find(|i| i.id == id).unwrap().updated = later;
+        let name = known
+            .states
+            .iter()
+            .find(|(own, _)| own == state)
+            .unwrap()
+            .1
+            .clone();
+        let found = known.items.iter_mut().find(|i| i.id == id).unwrap();
+        found.updated = later;
+        found.history.push((name, actor.to_owned()));
         mail::moved(world, project, id, field, (&before, state), actor);
     }
     shown

@@ -244,27 +244,3 @@ proptest! {
         drop(parse("pull_request", "", &body));
     }
 }
-
-#[test]
-fn a_repository_is_known_by_owner_and_name_and_by_no_end_of_them() {
-    for address in [
-        "https://git.example.org/team/app.git",
-        "https://git.example.org/forge/Team/App",
-        "git@git.example.org:team/app.git",
-        "ssh://git@git.example.org:2222/team/app/",
-    ] {
-        assert!(is_of(address, "team/app"), "{address}");
-        assert!(is_of(address, "Team/App"), "{address}");
-        for other in [
-            "am/app",
-            "team/ap",
-            "other/app",
-            "app",
-            "",
-            "/app",
-            "team/app.git",
-        ] {
-            assert!(!is_of(address, other), "{address} {other}");
-        }
-    }
-}

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use crate::domain::allowance::Allowance;
 use crate::domain::time::Timestamp;
-use crate::settings::Secret;
+use crate::settings::{Secret, Settings};
 
 use super::states::Known;
 
-/// Requests that Plane lets a key have a minute.
-const PER_MINUTE: usize = 60;
-
 /// Cheap to clone; every clone is the same.
-#[derive(Clone, Default)]
-pub struct Shared(Arc<Mutex<Inner>>);
+#[derive(Clone)]
+pub struct Shared {
+    inner: Arc<Mutex<Inner>>,
+    /// Requests that Plane lets a key have.
+    per_minute: usize,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -26,14 +27,22 @@ struct Inner {
 }
 
 impl Shared {
+    /// Nothing asked yet.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            inner: Arc::default(),
+            per_minute: settings.plane.requests_per_minute,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, key: &Secret, change: impl FnOnce(&mut Allowance) -> T) -> T {
         let mut inner = self.lock();
         let slot = inner.allowances.entry(key.expose().to_owned());
-        change(slot.or_insert_with(|| Allowance::new(PER_MINUTE)))
+        change(slot.or_insert_with(|| Allowance::new(self.per_minute)))
     }
 
     /// Takes one request of the key's out, or says how long to wait.
