@@ -9,21 +9,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::Global;
+use super::client::converse;
 use super::exit::{Exit, Failure};
+use super::text::now;
 use crate::agents::Presets;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::git::{self, GitError};
+use crate::integrations::forge::Forge;
+use crate::integrations::forge::gitea::Gitea;
 use crate::settings::project::{self, NewAgent, NewProject};
-use crate::settings::{Project, Settings, data_dir};
+use crate::settings::{Project, Secret, Settings, data_dir};
 
 const EXAMPLES: &str = "\
 Examples:
   orch init                                        this folder, the agent that is installed
   orch init --repo ~/src/shop --test \"make test\" --agent codex
   orch init --repo git@git.example.org:team/shop.git --name shop --main develop
+  orch init --gitea team/shop --plane 466f86a0-188f-422a-9829-30cfab484979 --webhook-to https://orch.example.org
   orch init --agent-command my-agent --quiet       any program; it reads the prompt on stdin
 
-It writes one commented file, <projects_dir>/<name>.toml, and prints what to do next.";
+It writes one commented file, <projects_dir>/<name>.toml, and prints what to do next. With --webhook-to it also has the
+repository at Gitea tell that address what happens in it.";
 
 /// What `init` takes.
 #[derive(Args, Debug)]
@@ -32,6 +38,15 @@ pub struct InitArgs {
     /// The repository: a folder or a URL.
     #[arg(long, default_value = ".")]
     repo: String,
+    /// The repository at the Gitea or Forgejo of the setting gitea.url.
+    #[arg(long, value_name = "OWNER/NAME", conflicts_with = "repo")]
+    gitea: Option<String>,
+    /// The id of the project in Plane whose issues become tasks; it stands in the address of its page.
+    #[arg(long, value_name = "ID")]
+    plane: Option<String>,
+    /// This service's address as Gitea reaches it: makes the webhook there.
+    #[arg(long, value_name = "URL", requires = "gitea")]
+    webhook_to: Option<String>,
     /// The project's name; else the repository's.
     #[arg(long)]
     name: Option<String>,
@@ -60,6 +75,7 @@ struct Plan {
     main: BranchName,
     agent: Agent,
     test: Option<String>,
+    plane_project: Option<String>,
 }
 
 enum Agent {
@@ -77,6 +93,7 @@ pub(super) fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
         repo: &plan.repo,
         main: plan.main.as_str(),
         test_command: plan.test.as_deref(),
+        plane_project: plan.plane_project.as_deref(),
         agent: match &plan.agent {
             Agent::Preset(preset) => NewAgent::Preset(preset),
             Agent::Command(argv) => NewAgent::Command(argv),
@@ -84,7 +101,7 @@ pub(super) fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
     });
     let usable = Project::parse(&text, &path, &settings);
     // The file does not exist, so its lines are of no use to anybody.
-    usable.map_err(|e| {
+    let project = usable.map_err(|e| {
         let problems: Vec<_> = e.problems.iter().map(|p| p.problem.as_str()).collect();
         Failure::Usage(format!(
             "the project would not be usable: {}",
@@ -95,18 +112,23 @@ pub(super) fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
         return Err(exists(&path));
     }
     own_prefix(&plan, &settings)?;
+    let hook = Hook::asked(args, &project, &settings)?;
     if settings.projects_dir.starts_with(&settings.data_dir) {
         let shown = settings.data_dir.display();
         data_dir::ensure(&settings.data_dir)
             .map_err(|e| Failure::Refused(format!("data_dir {shown} cannot be made: {e}; choose another")))?;
     }
     write_new(&path, &text)?;
-    tell(&plan, &path, global)
+    let hook = hook.map(|hook| hook.make(&path)).transpose()?;
+    tell(&plan, &path, hook, global)
 }
 
 fn plan(args: &InitArgs, settings: &Settings) -> Result<Plan, Failure> {
     let usage = |e: &dyn std::fmt::Display| Failure::Usage(e.to_string());
-    let repo = absolute(&args.repo)?;
+    let repo = match &args.gitea {
+        Some(name) => at_gitea(name, settings)?,
+        None => absolute(&args.repo)?,
+    };
     let name = args.name.clone().unwrap_or_else(|| name_of(&repo));
     let name = ProjectName::parse(&name).map_err(|e| usage(&format!("{e}; give another with --name")))?;
     let prefix = args.prefix.clone().unwrap_or_else(|| prefix_of(&name));
@@ -122,7 +144,72 @@ fn plan(args: &InitArgs, settings: &Settings) -> Result<Plan, Failure> {
         repo,
         agent,
         test: args.test.clone(),
+        plane_project: args.plane.clone(),
     })
+}
+
+fn at_gitea(name: &str, settings: &Settings) -> Result<String, Failure> {
+    match &settings.gitea.url {
+        Some(url) => Ok(format!(
+            "{}/{}.git",
+            url.trim_end_matches('/'),
+            name.trim_matches('/')
+        )),
+        None => Err(Failure::Usage(
+            "--gitea needs the setting gitea.url, the address of the installation, and gitea.token"
+                .to_owned(),
+        )),
+    }
+}
+
+/// A webhook that is to be made.
+struct Hook {
+    gitea: Gitea,
+    to: String,
+    secret: Secret,
+}
+
+impl Hook {
+    /// Whether it can be made, before anything is.
+    fn asked(args: &InitArgs, project: &Project, settings: &Settings) -> Result<Option<Self>, Failure> {
+        let Some(to) = &args.webhook_to else {
+            return Ok(None);
+        };
+        let whole = to.strip_prefix("http://").or_else(|| to.strip_prefix("https://"));
+        if whole.is_none_or(str::is_empty) {
+            let why = format!("--webhook-to {to:?}: give an address, such as https://orch.example.org");
+            return Err(Failure::Usage(why));
+        }
+        let Ok(Forge::Gitea(gitea)) = Forge::of(project, settings) else {
+            return Err(Failure::Usage(
+                "--webhook-to needs a repository at Gitea".to_owned(),
+            ));
+        };
+        let Some(secret) = settings.gitea.webhook_secret.clone() else {
+            return Err(Failure::Usage(
+                "--webhook-to needs the setting gitea.webhook_secret: what is sent without one is refused"
+                    .to_owned(),
+            ));
+        };
+        Ok(Some(Self {
+            gitea,
+            to: format!("{}/webhook/gitea", to.trim_end_matches('/')),
+            secret,
+        }))
+    }
+
+    /// What to tell about it.
+    fn make(self, path: &Path) -> Result<String, Failure> {
+        let made = converse(async { Ok(self.gitea.make_hook(&self.to, &self.secret, now()).await) })?;
+        match made {
+            Ok(true) => Ok(format!("{} is told what happens there", self.to)),
+            Ok(false) => Ok(format!("there is one to {} already", self.to)),
+            Err(e) => Err(Failure::Refused(format!(
+                "the project was written to {}, and its webhook was not made: {e}",
+                path.display()
+            ))),
+        }
+    }
 }
 
 /// A folder as its absolute path; anything else as it is.
@@ -246,7 +333,7 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-fn tell(plan: &Plan, path: &Path, global: &Global) -> Result<Exit, Failure> {
+fn tell(plan: &Plan, path: &Path, hook: Option<String>, global: &Global) -> Result<Exit, Failure> {
     let agent = match &plan.agent {
         Agent::Preset(preset) => preset.clone(),
         Agent::Command(argv) => argv.join(" "),
@@ -257,14 +344,25 @@ fn tell(plan: &Plan, path: &Path, global: &Global) -> Result<Exit, Failure> {
         let said = json!({
             "project": plan.name.as_str(), "prefix": plan.prefix, "repo": repo,
             "main": plan.main.as_str(), "agent": agent, "file": path.display().to_string(),
+            "plane_project": plan.plane_project, "webhook": hook,
         });
         screen.line(&said.to_string())?;
         return Ok(Exit::Ok);
     }
     let (name, prefix) = (plan.name.as_str(), &plan.prefix);
     let add = format!("orch task add \"…\" --project {name}");
-    let lines = [
-        format!("Project {} written to {}", screen.bold(name), path.display()),
+    let mut lines = vec![format!(
+        "Project {} written to {}",
+        screen.bold(name),
+        path.display()
+    )];
+    lines.extend(
+        plan.plane_project
+            .as_ref()
+            .map(|id| format!("  issues      of the project {id} in Plane")),
+    );
+    lines.extend(hook.map(|hook| format!("  webhook     {hook}")));
+    lines.extend([
         format!("  repository  {repo}, delivers to {}", plan.main),
         format!("  tasks       {prefix}-001, {prefix}-002, …"),
         format!("  agent       {agent}"),
@@ -279,8 +377,11 @@ fn tell(plan: &Plan, path: &Path, global: &Global) -> Result<Exit, Failure> {
             "  {:<40} start the service (restart it, if it runs)",
             "orch serve"
         ),
-        format!("  {add:<40} give it work"),
-    ];
+        match &plan.plane_project {
+            Some(_) => "  In Plane: a webhook for issues to <this service>/webhook/plane, then move an issue to In Progress".to_owned(),
+            None => format!("  {add:<40} give it work"),
+        },
+    ]);
     screen.line(&lines.join("\n"))?;
     Ok(Exit::Ok)
 }

@@ -5,6 +5,7 @@
 mod alone;
 mod help;
 mod init;
+mod outside;
 mod with_service;
 
 use std::io::Write;

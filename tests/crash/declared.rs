@@ -24,7 +24,12 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 16] = [
+const ELSEWHERE: [Elsewhere; 17] = [
+    Elsewhere {
+        point: "deed make a webhook at Gitea",
+        on: BOTH,
+        known: "a person's `orch init`, not the service; repeated, it finds the webhook that is there: cli::outside",
+    },
     Elsewhere {
         point: "commit engine::heal::actor_restarted",
         on: BOTH,

@@ -459,6 +459,7 @@ fn the_file_that_init_writes_is_accepted_and_says_what_was_given() {
         prefix: "SHP",
         repo: "/src/o'brien \"shop\" {main}",
         main: "trunk",
+        plane_project: None,
         test_command: Some("test 'a' = \"a\""),
         agent: NewAgent::Command(&command),
     };
@@ -476,6 +477,7 @@ fn the_file_that_init_writes_is_accepted_and_says_what_was_given() {
     assert_eq!(project.default_agent.command.as_deref(), Some(&command[..]));
 
     let new = NewProject {
+        plane_project: None,
         test_command: None,
         agent: NewAgent::Preset("claude"),
         ..new

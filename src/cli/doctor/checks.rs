@@ -179,6 +179,7 @@ fn one_project(project: &Project, settings: &Settings) -> Vec<Check> {
         checks.push(Check::new(format!("{name}: merge"), State::Warn, found));
     }
     checks.extend(programs.into_iter().map(|program| agent(&name, program)));
+    checks.extend(super::plane::plane(project, settings));
     checks
 }
 

@@ -2,6 +2,7 @@
 
 mod checks;
 mod nodes;
+mod plane;
 
 use std::path::{Path, PathBuf};
 

@@ -17,6 +17,8 @@ pub struct NewProject<'a> {
     pub main: &'a str,
     /// The test command, where one is known.
     pub test_command: Option<&'a str>,
+    /// The id of the project in Plane whose issues become tasks.
+    pub plane_project: Option<&'a str>,
     /// Who works.
     pub agent: NewAgent<'a>,
 }
@@ -45,6 +47,10 @@ impl Project {
             ),
             NewAgent::Command(command) => format!("command = {}", Value::from(command.to_vec())),
         };
+        let tracker = match new.plane_project {
+            Some(id) => format!("tracker = \"plane\"\nplane_project = {}", text(id)),
+            None => "# tracker = \"plane\"\n# plane_project = \"…\"".to_owned(),
+        };
         let (name, prefix) = (text(new.name), text(new.prefix));
         let (repo, main) = (text(new.repo), text(new.main));
         format!(
@@ -61,6 +67,8 @@ main = {main}
 # Run with `sh -c` in a clean worktree; exit 0 means that the candidate is good. It also stands for CI where
 # there is none. Without it Orch merges nothing: it waits for a person's merge. ("true": nothing to run.)
 {tests}
+# Whose issues become tasks: those of a project in Plane, by its id; without it the built-in tracker's.
+{tracker}
 
 # Who works. [agents.reviewer], [agents.developer], … change it for one role.
 [agent]

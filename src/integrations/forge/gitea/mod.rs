@@ -6,6 +6,7 @@
 mod comments;
 mod error;
 mod exchange;
+mod hooks;
 mod merge;
 pub(super) mod notices;
 mod pulls;
@@ -64,15 +65,6 @@ impl Gitea {
     /// See [`GiteaError`].
     pub async fn about(&self, now: Timestamp) -> Result<About, GiteaError> {
         self.get(self.path(""), now).await
-    }
-
-    /// The repository's webhooks; only who administers it may see them.
-    ///
-    /// # Errors
-    /// See [`GiteaError`].
-    pub async fn hooks(&self, now: Timestamp) -> Result<Vec<Hook>, GiteaError> {
-        let call = Call::get(self.path("/hooks"));
-        self.pages(call, |hooks| hooks, |_| false, now).await
     }
 
     /// The head of a branch; none: there is no such branch, or nothing that the token may see.
