@@ -46,3 +46,9 @@ crash points="all":
 # The documentation of the code.
 docs:
     cargo doc --locked --no-deps --document-private-items --open
+
+# Throws anything at a parser for so many seconds: webhook_plane or webhook_forge (installs cargo-fuzz).
+fuzz target seconds="60":
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    # libFuzzer needs flags that are not stable.
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{ target }} -- -max_total_time={{ seconds }} -max_len=65536
