@@ -70,7 +70,7 @@ pub async fn submit(engine: &Engine, mut new: SubmitBatch, now: Timestamp) -> Re
                 n + 1,
                 project.config.name
             );
-            return Err(EngineError::Invalid { what });
+            return Err(EngineError::Conflict { what });
         }
     }
     let content = digest(&new)?;
@@ -209,13 +209,14 @@ fn member(task: Task) -> BatchMember {
 /// own retries reset. Retries that the batch has used stay used.
 ///
 /// # Errors
-/// `Invalid` for a name that cannot be, `NotFound` for an unknown one; the database's.
+/// `Invalid` for a name or a person that cannot be, `NotFound` for an unknown batch; the database's.
 pub async fn resume(
     engine: &Engine,
     name: &str,
     person: Option<String>,
     now: Timestamp,
 ) -> Result<BatchChange, EngineError> {
+    let person = intake::person(person)?;
     let batch = show(engine, name).await?;
     if batch.failures > 0 {
         operate::close(engine, Scope::Batch(parse(name)?), now).await?;
@@ -231,13 +232,14 @@ pub async fn resume(
 /// kept.
 ///
 /// # Errors
-/// `Invalid` for a name that cannot be, `NotFound` for an unknown one; the database's.
+/// `Invalid` for a name or a person that cannot be, `NotFound` for an unknown batch; the database's.
 pub async fn cancel(
     engine: &Engine,
     name: &str,
     person: Option<String>,
     now: Timestamp,
 ) -> Result<BatchChange, EngineError> {
+    let person = intake::person(person)?;
     let batch = show(engine, name).await?;
     let over = |t: &&BatchMember| TaskStatus::parse(&t.status).is_none_or(TaskStatus::is_terminal);
     // The last one first: nobody is told that what it waited for was cancelled.
@@ -251,14 +253,14 @@ async fn each<'a>(
     batch: &BatchDetail,
     members: impl Iterator<Item = &'a BatchMember>,
     gesture: Gesture,
-    person: Option<String>,
+    person: String,
     now: Timestamp,
 ) -> Result<BatchChange, EngineError> {
     let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
     for member in members {
         let make = MakeGesture {
             gesture: gesture.as_str().to_owned(),
-            person: person.clone(),
+            person: Some(person.clone()),
             comment: Some(format!("with the batch {}", batch.name)),
             candidate: None,
         };

@@ -8,6 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::store::tasks::{self, AddDependency, Inserted, NewTask};
 use crate::store::{Conn, StoreError, projects};
 
+use super::gestures::PERSON_MAX;
 use super::transition::{self, Abort, Briefing, Setting};
 use super::views::{AddTask, TaskView};
 use super::{Engine, EngineError, ProjectHandle, present};
@@ -317,6 +318,16 @@ pub(super) fn check_texts(new: &AddTask, presets: &Presets) -> Result<(), Engine
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// In whose name something is done.
+pub(super) fn person(given: Option<String>) -> Result<String, EngineError> {
+    let person = given.unwrap_or_else(|| "operator".into());
+    if person.is_empty() || longer(&person, PERSON_MAX) || person.chars().any(char::is_control) {
+        let what = format!("person: give one line of 1 to {PERSON_MAX} characters");
+        return Err(EngineError::Invalid { what });
+    }
+    Ok(person)
 }
 
 /// Longer than that many characters.

@@ -84,8 +84,13 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// JSON has one kind of number: 3.0 is the whole number 3, and JSON Schema says so.
+/// JSON has one kind of number: 3.0 is the whole number 3, and JSON Schema says so. Wherever it stands.
 fn whole(value: Value) -> Value {
+    let value = match value {
+        Value::Array(items) => return items.into_iter().map(whole).collect(),
+        Value::Object(map) => return map.into_iter().map(|(key, value)| (key, whole(value))).collect(),
+        value => value,
+    };
     let number = value.as_f64().filter(|n| value.is_f64() && n.fract() == 0.0);
     // Beyond 2^53 a float does not say which number is meant.
     match number.filter(|n| n.abs() <= 9_007_199_254_740_992.0) {
@@ -116,7 +121,7 @@ fn from_map<T: DeserializeOwned>(map: Map<String, Value>) -> Result<T, String> {
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::engine::views::AddTask;
+    use crate::engine::views::{AddTask, SubmitBatch};
 
     fn complaint(body: &str) -> String {
         decode::<AddTask>(body.as_bytes()).expect_err("a wrong body was accepted")
@@ -142,6 +147,9 @@ mod tests {
         for wrong in ["3.5", "1e300", "2147483648.0"] {
             assert_eq!(priority(wrong), None, "{wrong}");
         }
+        let body = br#"{"name":"b","mode":"parallel","tasks":[{"title":"x","priority":208.0}]}"#;
+        let batch = decode::<SubmitBatch>(body).expect("a batch");
+        assert_eq!(batch.tasks[0].priority, 208);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::domain::task::{Gesture, Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::store::{jobs, tasks};
 
-use super::intake::longer;
+use super::intake::{longer, person};
 use super::run::claim_of;
 use super::transition::{self, Abort, Briefing, Setting};
 use super::views::{GestureView, MakeGesture};
@@ -124,12 +124,7 @@ pub(super) fn parse(make: MakeGesture) -> Result<Made, EngineError> {
         let what = format!("no gesture {:?}; there are: {}", make.gesture, known.join(", "));
         return Err(EngineError::Invalid { what });
     };
-    let person = make.person.unwrap_or_else(|| "operator".into());
-    if person.is_empty() || longer(&person, PERSON_MAX) || person.chars().any(char::is_control) {
-        return Err(EngineError::Invalid {
-            what: format!("person: give one line of 1 to {PERSON_MAX} characters"),
-        });
-    }
+    let person = person(make.person)?;
     // PostgreSQL keeps no NUL in a text.
     let unfit = |c: &String| longer(c, COMMENT_MAX) || c.contains('\0');
     if make.comment.as_ref().is_some_and(unfit) {

@@ -91,6 +91,14 @@ const WITHOUT_NUL: &str = r"^[^\u0000]*$";
 const PATH: &str = concat!("^", part!(), "(?:/", part!(), "?)*$");
 const WORK_ITEM: &str = concat!("^", work_item!(), "$");
 const TASK: &str = concat!(r"^(?:[a-z][a-z0-9-]{0,39}/)?", work_item!(), "$");
+const SCOPE: &str = concat!("^(?:project:[a-z][a-z0-9-]{0,39}|batch:", work_item!(), ")$");
+/// Without escape codes, and with something that is seen.
+const NOT_BLANK: &str = concat!(
+    r"^[^\u001b\u009b]*[^",
+    control!(),
+    space!(),
+    r"\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff][^\u001b\u009b]*$"
+);
 const COMMIT_PREFIX: &str = "^[0-9a-fA-F]{7,64}$";
 
 shapes! {
@@ -123,6 +131,12 @@ shapes! {
     TaskName = text(1, 105, TASK);
     /// A batch's name.
     BatchName = text(1, 64, WORK_ITEM);
+    /// A node's name.
+    NodeName = text(1, 64, WORK_ITEM);
+    /// Whose failures are counted together: `project:<name>` or `batch:<name>`.
+    ScopeName = text(1, usize::MAX, SCOPE);
+    /// Why a node is given nothing, for whoever finds it off.
+    Reason = text(1, usize::MAX, NOT_BLANK);
     /// A path within the repository.
     RepositoryPath = text(1, usize::MAX, PATH);
     /// A caller's own key for a task.

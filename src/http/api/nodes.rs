@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 
 use crate::engine::Engine;
 use crate::engine::nodes;
-use crate::engine::views::NodeView;
+use crate::engine::views::{NodeView, shapes};
 use crate::http::body::Body;
 use crate::http::error::Problem;
-use crate::http::openapi::refusals::NoSuch;
+use crate::http::openapi::refusals::{NoSuch, Unusable};
 use crate::http::resource;
 
 /// How long a node is off, unless the client says it.
@@ -40,10 +40,12 @@ pub(super) async fn list(engine: web::Data<Engine>) -> Result<impl Responder, Pr
 #[schema(as = BlacklistNode)]
 pub(super) struct Blacklist {
     /// Its name.
+    #[schema(value_type = shapes::NodeName)]
     node: String,
     /// For how long, seconds, at least 1; 1800 unless it is given.
     for_s: Option<u64>,
     /// Why, for whoever finds it off.
+    #[schema(value_type = shapes::Reason)]
     reason: String,
 }
 
@@ -59,7 +61,7 @@ pub(super) struct OffView {
 /// Gives a node nothing for a while. What runs there goes on.
 #[utoipa::path(
     post, path = "/nodes/blacklist", tag = "repair", operation_id = "blacklist_node", request_body = Blacklist,
-    responses((status = OK, description = "It is given nothing.", body = OffView), NoSuch)
+    responses((status = OK, description = "It is given nothing.", body = OffView), NoSuch, Unusable)
 )]
 pub(super) async fn blacklist(
     engine: web::Data<Engine>,
@@ -78,13 +80,14 @@ pub(super) async fn blacklist(
 #[schema(as = ClearNode)]
 pub(super) struct Clear {
     /// Its name.
+    #[schema(value_type = shapes::NodeName)]
     node: String,
 }
 
 /// Gives a node back all that was taken from it.
 #[utoipa::path(
     post, path = "/nodes/clear", tag = "repair", operation_id = "clear_node", request_body = Clear,
-    responses((status = NO_CONTENT, description = "Given back."), NoSuch)
+    responses((status = NO_CONTENT, description = "Given back."), NoSuch, Unusable)
 )]
 pub(super) async fn clear(engine: web::Data<Engine>, asked: Body<Clear>) -> Result<HttpResponse, Problem> {
     nodes::clear(&engine, &asked.0.node).await?;

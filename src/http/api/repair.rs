@@ -13,7 +13,7 @@ use crate::engine::views::{BreakerView, IncidentView, MatchView, RulesView, Stra
 use crate::http::body::Body;
 use crate::http::bounded::Bounded;
 use crate::http::error::Problem;
-use crate::http::openapi::refusals::NoSuch;
+use crate::http::openapi::refusals::{NoSuch, Unusable};
 use crate::http::resource;
 
 /// Incidents in an answer, unless the client asks for another number.
@@ -125,13 +125,14 @@ pub(super) async fn breakers(engine: web::Data<Engine>) -> Result<impl Responder
 #[schema(as = ResetBreaker)]
 pub(super) struct Reset {
     /// `project:<name>` or `batch:<name>`.
+    #[schema(value_type = shapes::ScopeName)]
     scope: String,
 }
 
 /// Closes a breaker and forgets the failures of its scope.
 #[utoipa::path(
     post, path = "/breakers/reset", tag = "repair", operation_id = "reset_breaker", request_body = Reset,
-    responses((status = NO_CONTENT, description = "Closed."), NoSuch)
+    responses((status = NO_CONTENT, description = "Closed."), NoSuch, Unusable)
 )]
 pub(super) async fn reset(engine: web::Data<Engine>, asked: Body<Reset>) -> Result<HttpResponse, Problem> {
     operate::reset(&engine, &asked.0.scope).await?;
