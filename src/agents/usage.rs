@@ -1,5 +1,6 @@
 //! Reads an agent's JSON stream while it runs: what it used so far, whether it says that it failed, its session.
-//! Never fails on what it cannot read, never sums a running total twice, never keeps a line.
+//! Never fails on what it cannot read, never sums a running total twice, never keeps a line. Takes each session for one that
+//! the run began: no preset resumes one, and what an earlier run spent in it would be counted again.
 
 mod claude;
 mod codex;
@@ -39,7 +40,6 @@ pub const MAX_LINE: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct UsageMeter {
     stream: Stream,
-    previous: Option<Usage>,
     partial: Vec<u8>,
     skipping: bool,
 }
@@ -65,17 +65,9 @@ impl UsageMeter {
         };
         Self {
             stream,
-            previous: None,
             partial: Vec::new(),
             skipping: false,
         }
-    }
-
-    /// The run resumes a session whose totals stood at `previous`: totals that include it become deltas.
-    #[must_use]
-    pub fn resume_from(mut self, previous: Usage) -> Self {
-        self.previous = Some(previous);
-        self
     }
 
     /// Takes a piece of output as it comes, cut anywhere.
@@ -127,11 +119,7 @@ impl UsageMeter {
     /// What this run used so far; for limits that are checked while it runs.
     pub fn so_far(&self) -> Option<Usage> {
         let said = self.said();
-        let totals = said.totals.map(|t| match self.previous {
-            Some(previous) => usage::since(t.usage(), previous),
-            None => t.usage(),
-        });
-        match (totals, said.beyond.map(Tally::usage)) {
+        match (said.totals.map(Tally::usage), said.beyond.map(Tally::usage)) {
             (None, beyond) => beyond,
             (totals, None) => totals,
             // What came after the last total has no price yet: the total's cost is a lower bound, and stays.
@@ -176,7 +164,7 @@ impl UsageMeter {
 /// What a stream has said so far.
 #[derive(Default)]
 struct Said<'a> {
-    /// Running totals of its sessions, which a resumed session may have begun above zero.
+    /// Running totals of its sessions.
     totals: Option<Tally>,
     /// What this run used beyond those totals.
     beyond: Option<Tally>,

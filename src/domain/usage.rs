@@ -1,4 +1,4 @@
-//! Arithmetic of what runs use: decimal dollars without floats, totals into deltas, tokens into money.
+//! Arithmetic of what runs use: decimal dollars without floats, tokens into money.
 //! Never reads a stream; `agents::usage` does.
 
 use serde::{Deserialize, Serialize};
@@ -83,30 +83,6 @@ pub fn sum(a: Usage, b: Usage) -> Usage {
             (None, _, _) => Provenance::Unpriced,
             (Some(_), Provenance::Reported, Provenance::Reported) => Provenance::Reported,
             (Some(_), _, _) => Provenance::Priced,
-        },
-    }
-}
-
-/// What a resumed session added to `previous`, its total when it was left. A total below `previous` cannot include
-/// it (the agent counted from zero) and is returned as it is.
-#[must_use]
-pub fn since(total: Usage, previous: Usage) -> Usage {
-    let costs = total.cost_micro_usd.zip(previous.cost_micro_usd);
-    let includes = total.tokens_in >= previous.tokens_in
-        && total.tokens_out >= previous.tokens_out
-        && costs.is_none_or(|(now, before)| now >= before);
-    if !includes {
-        return total;
-    }
-    Usage {
-        tokens_in: total.tokens_in - previous.tokens_in,
-        tokens_out: total.tokens_out - previous.tokens_out,
-        tokens_cached: (total.tokens_cached - previous.tokens_cached).max(0),
-        cost_micro_usd: costs.map(|(now, before)| now - before),
-        provenance: if costs.is_some() {
-            total.provenance
-        } else {
-            Provenance::Unpriced
         },
     }
 }
@@ -199,24 +175,6 @@ mod tests {
         let one = PicoUsd::from_decimal("0.0000001").unwrap_or_default();
         let total = (0..1000).fold(PicoUsd::default(), |sum, _| sum.plus(one));
         assert_eq!(total.to_micro(), 100);
-    }
-
-    #[test]
-    fn a_resumed_total_becomes_a_delta_unless_it_began_at_zero() {
-        let before = usage([100, 10, 50], Some(1_000));
-        let table = [
-            (
-                usage([300, 30, 250], Some(4_000)),
-                usage([200, 20, 200], Some(3_000)),
-            ),
-            (usage([100, 10, 50], Some(1_000)), usage([0, 0, 0], Some(0))),
-            (usage([90, 30, 0], Some(4_000)), usage([90, 30, 0], Some(4_000))),
-            (usage([300, 30, 0], Some(999)), usage([300, 30, 0], Some(999))),
-            (usage([300, 30, 0], None), usage([200, 20, 0], None)),
-        ];
-        for (total, delta) in table {
-            assert_eq!(since(total, before), delta);
-        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) const LAUNCH: &str = "launch.json";
 pub(super) const SHIM: &str = "shim.json";
 pub(super) const EXIT: &str = "exit.json";
 pub(super) const OUTPUT: &str = "output.log";
+/// What takes turns in holding the end of a log that is written and fills its first half.
+pub(super) const SEGMENTS: [&str; 2] = ["output.tail.0", "output.tail.1"];
 pub(super) const FORBIDDEN: &str = "forbidden";
 pub(super) const SHIM_ERRORS: &str = "shim.err";
 

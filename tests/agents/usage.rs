@@ -22,14 +22,6 @@ fn read(format: UsageFormat, lines: &[&str]) -> UsageReport {
     meter.finish()
 }
 
-fn resumed(format: UsageFormat, previous: Option<Usage>, lines: &[&str]) -> UsageReport {
-    let mut meter = UsageMeter::new(format).resume_from(previous.unwrap());
-    for line in lines {
-        meter.line(line.as_bytes());
-    }
-    meter.finish()
-}
-
 const INIT: &str =
     r#"{"type":"system","subtype":"init","cwd":"/w","session_id":"s-1","model":"claude-x","tools":["Bash"]}"#;
 const ASK: &str = r#"{"type":"assistant","message":{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"Hm"}],"usage":{"input_tokens":3,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"output_tokens":1}},"session_id":"s-1"}"#;
@@ -128,26 +120,6 @@ fn an_older_claude_without_model_usage_is_read_too() {
 }
 
 #[test]
-fn a_resumed_session_counts_only_what_it_added() {
-    let previous = usage([2000, 40, 2000], Some(10_000));
-    let report = resumed(UsageFormat::Claude, previous, &[INIT, RESULT]);
-    assert_eq!(report.usage, usage([218, 12, 100], Some(2_346)));
-    let report = resumed(UsageFormat::Claude, previous, &[INIT, ASK]);
-    assert_eq!(
-        report.usage,
-        usage([1103, 1, 1000], None),
-        "single messages are this run's own"
-    );
-    let larger = usage([9000, 40, 0], Some(10_000));
-    let report = resumed(UsageFormat::Claude, larger, &[INIT, RESULT]);
-    assert_eq!(
-        report.usage,
-        usage([2218, 52, 2100], Some(12_346)),
-        "a total that began at zero"
-    );
-}
-
-#[test]
 fn codexs_turns_carry_the_running_total_of_their_thread() {
     let lines = [
         r#"{"type":"thread.started","thread_id":"t-1"}"#,
@@ -159,8 +131,6 @@ fn codexs_turns_carry_the_running_total_of_their_thread() {
     let report = read(UsageFormat::Codex, &lines);
     assert_eq!(report.usage, usage([3000, 80, 2400], None));
     assert_eq!((report.failure, report.session.as_deref()), (None, Some("t-1")));
-    let report = resumed(UsageFormat::Codex, usage([1000, 50, 600], None), &lines);
-    assert_eq!(report.usage, usage([2000, 30, 1800], None));
 }
 
 #[test]

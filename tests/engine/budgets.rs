@@ -145,6 +145,46 @@ async fn a_run_that_goes_beyond_its_projects_day_is_stopped_and_goes_on_tomorrow
     assert_eq!(house.stands(task).await, "done done");
 }
 
+/// More than half of the smallest log.
+const NOISE: &str = "yes noise | head -c 3000000";
+
+#[tokio::test]
+async fn what_a_run_costs_is_counted_however_much_it_prints() {
+    let settings = [
+        "budget.task_usd = '4'",
+        "agent.log_cap_mib = 1",
+        "agent.timeout_s = 50",
+    ];
+    let dear = format!("{NOISE}; spent m1; exec sleep 1000");
+    let house = house(Backend::Sqlite, &settings, &dear).await;
+    let task = house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    let reason = house.task(task).await.reason.unwrap();
+    assert!(
+        reason.starts_with("the task has spent $5.00 of $4.00 (budget.task_usd)"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_counted_counts_on_when_the_log_does_not_hold_it_any_more() {
+    let settings = ["budget.task_usd = '9'", "agent.log_cap_mib = 1"];
+    let says = format!("echo x >code.txt; {NOISE}; spent m1; hold here; {NOISE}");
+    let house = house(Backend::Sqlite, &settings, &says).await;
+    house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    let mut driving = house.driving(claim);
+    let spent = async || counted(&house)[0] == ["5000000"];
+    driving.until("it is counted", spent).await;
+    house.go("here");
+    driving.end().await.unwrap();
+    let log = orch::engine::run::run_dir(&house.engine, claim);
+    let log = std::fs::read_to_string(process::output_path(&log)).unwrap();
+    assert!(!log.contains("m1"), "it is cut out of the log");
+    assert_eq!(counted(&house)[0][0], "5000000");
+}
+
 async fn agents_are_not_begun_beyond_what_is_reserved(backend: Backend) {
     let settings = ["budget.project_day_usd = '2'", "budget.reserve_usd = '1'"];
     let house = house(backend, &settings, "echo $nth >code.txt; said 0.1").await;

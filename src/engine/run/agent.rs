@@ -102,7 +102,7 @@ enum Ended {
 
 async fn wait(engine: &Engine, a: &mut Attempt, watch: &ProcessWatch) -> Result<Ended, EngineError> {
     let format = command(engine, a)?.usage_format;
-    let Some(mut spending) = Spending::begin(engine, a, format, settings_of(a)?.model) else {
+    let Some(mut spending) = Spending::begin(a, format, settings_of(a)?.model) else {
         watch.wait().await;
         return Ok(Ended::ByItself);
     };
@@ -126,6 +126,10 @@ pub(super) async fn ended(engine: &Engine, a: &mut Attempt, exit: ExitRecord) ->
     let usage = report
         .usage
         .map(|usage| spending::priced(engine, usage, model.as_deref()));
+    let usage = match exit.dropped_bytes > 0 {
+        true => spending::at_least(a.run.usage, usage),
+        false => usage,
+    };
     let charge = match &exit.cause {
         Some(StopCause::NotStarted { .. }) => 0,
         Some(_) | None => budget::final_charge(usage, engine.settings().budget.reserve),

@@ -1,15 +1,15 @@
 //! Reads what a run costs out of its output: while it grows, and at its end. Never ends a run.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::agents::usage::{UsageFormat, UsageMeter};
 use crate::domain::budget::{Budget, Limits, exceeded};
 use crate::domain::run::Usage;
 use crate::domain::usage::{self, UsageReport};
-use crate::process;
+use crate::process::{self, OutputFollower};
 use crate::store::runs::RunPatch;
 use crate::store::spend;
 
@@ -23,29 +23,27 @@ pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// One run whose output is read as it grows.
 pub(super) struct Spending {
     limits: Limits,
-    meter: UsageMeter,
-    path: PathBuf,
-    /// Up to where it was read.
-    at: u64,
+    format: UsageFormat,
+    /// Away while it is at work; begun anew where it does not come back.
+    reading: Option<Reading>,
     /// The model that the settings chose.
     model: Option<String>,
     known: Option<Usage>,
 }
 
+struct Reading {
+    meter: UsageMeter,
+    output: OutputFollower,
+}
+
 impl Spending {
     /// From the beginning of its output. None where no limit is set: nobody needs to know before its end.
-    pub(super) fn begin(
-        engine: &Engine,
-        a: &Attempt,
-        format: UsageFormat,
-        model: Option<String>,
-    ) -> Option<Self> {
+    pub(super) fn begin(a: &Attempt, format: UsageFormat, model: Option<String>) -> Option<Self> {
         let limits = a.project.config.budget;
-        limits.any().then(|| Self {
+        limits.any().then_some(Self {
             limits,
-            meter: UsageMeter::new(format),
-            path: process::output_path(&a.run_dir(engine)),
-            at: 0,
+            format,
+            reading: None,
             model,
             known: None,
         })
@@ -58,15 +56,18 @@ impl Spending {
         engine: &Engine,
         a: &mut Attempt,
     ) -> Result<Option<Budget>, EngineError> {
-        let (path, at) = (self.path.clone(), self.at);
-        let mut meter = std::mem::replace(&mut self.meter, UsageMeter::new(UsageFormat::None));
-        let read = blocking(move || {
-            let at = read_on(&path, at, &mut meter);
-            Ok::<_, EngineError>((meter, at))
+        let mut reading = self.reading.take().unwrap_or_else(|| Reading {
+            meter: UsageMeter::new(self.format),
+            output: OutputFollower::new(&a.run_dir(engine)),
         });
-        (self.meter, self.at) = read.await?;
-        let model = self.meter.model().or(self.model.as_deref());
-        let usage = self.meter.so_far().map(|usage| priced(engine, usage, model));
+        let read = blocking(move || {
+            let Reading { meter, output } = &mut reading;
+            output.read(|chunk| meter.bytes(chunk));
+            Ok::<_, EngineError>(reading)
+        });
+        let Reading { meter, .. } = self.reading.insert(read.await?);
+        let model = meter.model().or(self.model.as_deref());
+        let usage = meter.so_far().map(|usage| priced(engine, usage, model));
         let Some(used) = usage.filter(|u| u.cost_micro_usd.is_some() && usage != self.known) else {
             return Ok(None);
         };
@@ -101,26 +102,29 @@ pub(super) fn priced(engine: &Engine, used: Usage, model: Option<&str>) -> Usage
 /// What the whole output says.
 pub(super) fn report(run_dir: &Path, format: UsageFormat) -> UsageReport {
     let mut meter = UsageMeter::new(format);
-    read_on(&process::output_path(run_dir), 0, &mut meter);
+    // An output that cannot be read (full disk) costs the figures, not the run.
+    drop(read_all(&process::output_path(run_dir), &mut meter));
     meter.finish()
 }
 
-/// Gives the meter what stands in the file from there on; answers up to where that is. An output that cannot be read
-/// (full disk) costs the figures, not the run.
-fn read_on(path: &Path, from: u64, meter: &mut UsageMeter) -> u64 {
-    let mut at = from;
-    let opened = File::open(path).and_then(|mut file| file.seek(SeekFrom::Start(from)).map(|_| file));
-    let Ok(file) = opened else { return at };
-    let mut reader = BufReader::new(file);
+fn read_all(path: &Path, meter: &mut UsageMeter) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?);
     loop {
-        let read = match reader.fill_buf() {
-            Ok([]) | Err(_) => return at,
-            Ok(chunk) => {
-                meter.bytes(chunk);
-                chunk.len()
-            }
-        };
+        let chunk = reader.fill_buf()?;
+        let read = chunk.len();
+        if read == 0 {
+            return Ok(());
+        }
+        meter.bytes(chunk);
         reader.consume(read);
-        at += read as u64;
+    }
+}
+
+/// What counts of a run whose log lacks something: what was read of it while it was written may tell more.
+pub(super) fn at_least(seen: Option<Usage>, told: Option<Usage>) -> Option<Usage> {
+    let cost = |usage: Option<Usage>| usage.and_then(|u| u.cost_micro_usd);
+    match cost(seen) > cost(told) {
+        true => seen,
+        false => told,
     }
 }

@@ -9,9 +9,8 @@ use std::mem;
 use std::path::Path;
 
 use super::part::Part;
-use crate::process::files::OUTPUT;
+use crate::process::files::{OUTPUT, SEGMENTS};
 
-const SEGMENTS: [&str; 2] = ["output.tail.0", "output.tail.1"];
 const SMALLEST_CAP: u64 = 4096;
 /// A line longer than this is written in pieces.
 const LONGEST_LINE: usize = 1 << 20;

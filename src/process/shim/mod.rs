@@ -4,7 +4,7 @@
 
 mod agent;
 mod course;
-mod log;
+pub(in crate::process) mod log;
 mod part;
 mod supervise;
 
