@@ -16,6 +16,15 @@ use super::scratch_index::ScratchIndex;
 use super::staging::{Unreadable, stage_everything};
 use super::upkeep::{durably, unique};
 
+/// What carrying to a node came to.
+#[derive(Debug)]
+pub enum Carry {
+    /// The worktree is there.
+    There(Greeting),
+    /// The node does not answer, or cannot take it.
+    Refused(GitError),
+}
+
 /// What was carried back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Back {
@@ -30,8 +39,8 @@ impl Repository {
     /// What was there of the same run is replaced: nothing may work there yet.
     ///
     /// # Errors
-    /// `Unreachable` when the node does not answer.
-    pub fn carry(&self, worktree: &Path, far: &mut FarRun, prompt: &[u8]) -> Result<Greeting, GitError> {
+    /// Those of this machine.
+    pub fn carry(&self, worktree: &Path, far: &mut FarRun, prompt: &[u8]) -> Result<Carry, GitError> {
         let at = self.checkout(worktree)?;
         let index = ScratchIndex::copy_of(&at);
         let staged = stage_everything(&at, Some(index.path()), Unreadable::Skip)?;
@@ -41,6 +50,19 @@ impl Repository {
         let files = index.write_tree(&at)?;
         let orch = Identity::new("orch", "orch@localhost");
         let prepared = self.commit_tree(&files, &[&head], "prepared", &orch)?;
+        let placed = self.place_there(far, [&head, &prepared], prompt);
+        Ok(match placed {
+            Ok(greeting) => Carry::There(greeting),
+            Err(e) => Carry::Refused(e),
+        })
+    }
+
+    fn place_there(
+        &self,
+        far: &mut FarRun,
+        [head, prepared]: [&Sha; 2],
+        prompt: &[u8],
+    ) -> Result<Greeting, GitError> {
         let sha256 = head.as_str().len() == 64;
         let carrier = unique();
         let greeting = far.greet(sha256, &carrier).map_err(|e| blame(far, e))?;

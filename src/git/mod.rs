@@ -36,7 +36,7 @@ mod wip;
 mod working_copy;
 mod worktree;
 
-pub use carry::Back;
+pub use carry::{Back, Carry};
 pub use commit::{CommitOutcome, CommitReport};
 pub use diff::{LogEntry, Relation, Scope};
 pub use error::GitError;

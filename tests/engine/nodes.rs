@@ -762,6 +762,54 @@ async fn an_agent_that_prints_more_than_its_log_holds_is_heard_of_all_the_same()
 }
 
 #[tokio::test]
+async fn a_node_that_answers_and_cannot_take_a_run_is_blacklisted_and_the_job_goes_to_the_other() {
+    let Some(bed) = Bed::new(Mode::Bare, &["node_slots = 1"]).await else {
+        return;
+    };
+    bed.house
+        .role("developer", "hold $ORCH_WORK_ITEM; echo x >\"$ORCH_WORK_ITEM\"");
+    let first = bed.house.add("First").await;
+    let second = bed.house.add("Second").await;
+    let claimed = bed.house.claim().await;
+    let (own, far) = (
+        orch::engine::run::claim_of(&claimed[0]),
+        orch::engine::run::claim_of(&claimed[1]),
+    );
+    fs::write(bed.root().join("owner"), "somebody\n").unwrap();
+    bed.house.drive(far).await;
+    assert_eq!(bed.strategies().await, ["offline on far"]);
+    let node = bed.node("far").await;
+    assert_eq!(node.stands, "blacklisted");
+    let job = bed.house.job(far).await;
+    assert_eq!((job.status, job.attempts), (JobStatus::Queued, 0));
+    let error = bed.house.run_of(far).await.unwrap().error.unwrap();
+    assert!(
+        error.contains("worker offline: node far") && error.contains("set another root"),
+        "{error}"
+    );
+    for task in [first, second] {
+        bed.house.go(&task_name(&bed, task).await);
+    }
+    bed.house.drive(own).await;
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(second).await, "done done");
+}
+
+#[tokio::test]
+async fn a_node_on_which_this_program_does_not_run_cools_down() {
+    let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE, "nodes.far.orch = '/nowhere/orch'"]).await else {
+        return;
+    };
+    bed.house.role("developer", THERE);
+    bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    bed.house.drive(claim).await;
+    assert_eq!(bed.strategies().await, ["offline on far"]);
+    assert_eq!(bed.node("far").await.stands, "cooled");
+    assert_eq!(bed.house.job(claim).await.attempts, 0);
+}
+
+#[tokio::test]
 async fn a_folder_of_another_installation_is_refused_with_what_to_do() {
     let Some(bed) = Bed::new(Mode::Bare, &[ONLY_THERE, "repair.enabled = false"]).await else {
         return;

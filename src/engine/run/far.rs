@@ -10,7 +10,7 @@ use slog_scope::warn;
 use crate::agents::preset::AgentCommand;
 use crate::domain::id::NodeName;
 use crate::domain::job::Claim;
-use crate::git::{Back, GitError};
+use crate::git::{Back, Carry, GitError};
 use crate::process::far::FarRun;
 use crate::process::{self, LaunchSpec, ProcessError, SshTarget};
 use crate::settings::SshNode;
@@ -60,39 +60,40 @@ pub(super) async fn carry(engine: &Engine, a: &Attempt, node: &NodeName) -> Resu
     let carried = blocking(move || {
         let _alone = alone;
         let prompt = std::fs::read(&prompt).map_err(EngineError::file(&prompt))?;
-        let greeting = project.repository()?.carry(&path, &mut far, &prompt)?;
-        Ok::<_, EngineError>((far, greeting))
+        let carried = project.repository()?.carry(&path, &mut far, &prompt)?;
+        Ok::<_, EngineError>((far, carried))
     });
-    let (far, greeting) = match carried.await {
-        Ok(carried) => carried,
-        Err(EngineError::Git(e)) => return refused(node, e),
-        Err(e) => return Err(e),
+    let (far, greeting) = match carried.await? {
+        (far, Carry::There(greeting)) => (far, greeting),
+        (_, Carry::Refused(e)) => return Ok(Carried::Refused(refused(node, &e))),
     };
     let command = command_at(engine, a, (Path::new(&far.prompt()), Path::new(&far.worktree())))?;
     let spec = far_spec(engine, a, &far, &command, greeting.env)?;
     far.write(&run_dir)?;
     let put = blocking(move || Ok::<_, EngineError>(far.put(&spec)));
     match put.await? {
-        Ok(()) => {}
-        Err(e @ ProcessError::Offline { .. }) => {
-            return Ok(Carried::Refused(format!("exit code 255 (node {node}: {e})")));
-        }
-        Err(e) => return Ok(Carried::Refused(e.to_string())),
+        Ok(()) => Ok(Carried::There(Box::new(near_spec(engine, a)?))),
+        Err(ProcessError::Offline { why, .. }) => Ok(Carried::Refused(offline(node.as_str(), &why))),
+        Err(e) => Ok(Carried::Refused(unfit(node, "126", &e.to_string()))),
     }
-    Ok(Carried::There(Box::new(near_spec(engine, a)?)))
 }
 
-/// What git could not do there counts as a failure of the attempt on that node, in the words of an exit.
-fn refused(node: &NodeName, error: GitError) -> Result<Carried, EngineError> {
+/// What could not be done there counts as a failure of the attempt on that node, in the words of an exit that say so to
+/// the rules.
+fn refused(node: &NodeName, error: &GitError) -> String {
     match error {
-        GitError::Unreachable { why, .. } => Ok(Carried::Refused(offline(node.as_str(), &why))),
+        GitError::Unreachable { why, .. } => offline(node.as_str(), why),
         GitError::Failed { what, code, stderr } => {
             let code = code.strip_prefix("exit ").unwrap_or("126");
-            let why = format!("exit code {code} ({what}: {stderr})");
-            Ok(Carried::Refused(why))
+            unfit(node, code, &format!("{what}: {stderr}"))
         }
-        other => Err(EngineError::Git(other)),
+        other => unfit(node, "126", &other.to_string()),
     }
+}
+
+/// It answers, and cannot be given work: to a job that is the same as if it did not.
+fn unfit(node: &NodeName, code: &str, why: &str) -> String {
+    format!("exit code {code} (worker offline: node {node}: {why})")
 }
 
 fn offline(node: &str, why: &str) -> String {

@@ -144,8 +144,11 @@ impl Drive {
                 QUICK,
             )
         });
-        if let Err(end) = launched {
-            return end;
+        match launched {
+            Ok(_) => {}
+            // It is the node that cannot start anything.
+            Err(End::Lost(why)) => return End::Offline(why),
+            Err(end) => return end,
         }
         let mut seen: u64 = 0;
         let mut silent: Option<Instant> = None;

@@ -218,9 +218,11 @@ started && exit 0
 cd -- "$run" || exit 126
 : >"$run/started" || exit 126
 ORCH_RUN_DIR=$run "$3" shim "$run" </dev/null >/dev/null 2>"$run/shim.err" &
-tries=150
+shim=$! tries=150
+gone() { grep -qs '^State:.Z' "/proc/$shim/status" || [ ! -e "/proc/$shim" ]; }
 until started; do
   tries=$((tries - 1))
+  if gone && ! started; then tries=0; fi
   if [ "$tries" -eq 0 ]; then tail -n 1 "$run/shim.err" >&2; exit 126; fi
   sleep 0.1
 done
