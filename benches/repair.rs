@@ -6,8 +6,7 @@
 //! Of the incident everything is decided by the domain's own functions; only the agents and the clock are simulated.
 //! Each agent needs more time than the limit of its first attempt, `limit * (1 + x)`, x from an exponential
 //! distribution of mean 0.5 with a fixed seed: 63 in 100 would end within half as long again. An attempt ends with
-//! exit 143 at its limit, or well when it had the time it needs. What ends an attempt is done in the order in which
-//! the engine does it.
+//! exit 143 at its limit, or well when it had the time it needs.
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
 
 use std::collections::BTreeMap;
@@ -18,8 +17,9 @@ use anyhow::{Context as _, Result, ensure};
 use orch::domain::classify::classify;
 use orch::domain::pipeline::Role;
 use orch::domain::repair::plan::{Situation, plan};
+use orch::domain::repair::settle::{Budget, Ends, settle};
 use orch::domain::repair::{ErrorText, Fingerprint, OUTPUT_TAIL, Rules, SHIPPED};
-use orch::domain::retry::{Breaker, Change, Counts, Gate, Reason, WINDOW, decide};
+use orch::domain::retry::{Breaker, Change, Counts, Gate, WINDOW};
 use orch::domain::time::Timestamp;
 use orch::settings::{LoadOptions, Settings};
 use regex::bytes::{Regex, RegexBuilder};
@@ -349,7 +349,7 @@ impl Incident {
         let job = &mut self.jobs[n];
         let seen = job
             .seen
-            .entry(Fingerprint::of(&found.strategy, &text).as_str().to_owned())
+            .entry(Fingerprint::of(&found, &text).as_str().to_owned())
             .or_default();
         *seen += 1;
         let situation = Situation {
@@ -367,62 +367,63 @@ impl Incident {
         if self.policy == Policy::RulesAlone {
             (limits.scope, limits.failures) = (u32::MAX, u32::MAX);
         }
-        let change;
-        (self.breaker, change) = self.breaker.failed(limits, self.now);
-        match change {
-            Change::Opened => {
-                self.tally.openings += 1;
-                self.tally.opened.get_or_insert((self.tally.attempts, self.now));
-            }
-            Change::Reopened => self.tally.reopenings += 1,
-            Change::Stays | Change::Closed => {}
-        }
         let day = self
             .retried
             .iter()
             .filter(|at| self.now.since(**at) < WINDOW)
             .count();
-        let spent = i64::from(job.attempts) >= i64::from(self.settings.queue.max_attempts);
-        let counts = Counts {
-            scope: u32::try_from(day).unwrap_or(u32::MAX),
-            task: job.retries,
-            attempts_spent: spent && self.policy == Policy::Everything,
+        let attempts = i32::try_from(job.attempts).unwrap_or(i32::MAX);
+        let spent = attempts >= self.settings.queue.max_attempts;
+        let budget = Budget {
+            limits,
+            counts: Counts {
+                scope: u32::try_from(day).unwrap_or(u32::MAX),
+                task: job.retries,
+                attempts_spent: spent && self.policy == Policy::Everything,
+            },
+            breaker: self.breaker,
+            class,
+            attempts,
+            transient: 0,
+            max_transient: self.settings.queue.max_transient_attempts,
+            retry_delay: self.settings.queue.retry_delay,
         };
-        let mut reason = decide(limits, counts, &self.breaker, class).reason;
-        if plan.stop.is_some() {
-            reason = Reason::PermanentFailure;
+        let settled = settle(&plan, &budget, self.now);
+        if let Some((breaker, change)) = settled.breaker {
+            self.breaker = breaker;
+            match change {
+                Change::Opened => {
+                    self.tally.openings += 1;
+                    self.tally.opened.get_or_insert((self.tally.attempts, self.now));
+                }
+                Change::Reopened => self.tally.reopenings += 1,
+                Change::Stays | Change::Closed => {}
+            }
         }
-        job.not_before = self.now + self.settings.queue.retry_delay;
-        match reason {
-            Reason::UnderRetryLimit => {
+        job.percent = match settled.ends {
+            Ends::Retry(_) | Ends::TriedInVain(_) | Ends::Held(_) => {
+                plan.timeout_percent.unwrap_or(job.percent)
+            }
+            Ends::Parked(_) | Ends::Transient(_) | Ends::Failed => job.percent,
+        };
+        (job.stands, job.not_before) = match settled.ends {
+            Ends::Retry(at) => {
                 self.retried.push(self.now);
                 job.retries += 1;
-                job.percent = plan.timeout_percent.unwrap_or(job.percent);
-                job.stands = Stands::Queued;
+                (Stands::Queued, at)
             }
-            // A trial that failed costs its attempt.
-            Reason::CircuitBreakerOpen if change == Change::Reopened && counts.attempts_spent => {
-                *self.tally.refused.entry(reason.as_str()).or_default() += 1;
-                job.stands = Stands::Blocked;
+            Ends::TriedInVain(at) => (Stands::Queued, at),
+            Ends::Held(at) | Ends::Parked(at) | Ends::Transient(at) => {
+                self.tally.free += 1;
+                job.attempts -= 1;
+                (Stands::Queued, at)
             }
-            // What opened it costs none; the trial is the attempt that was planned.
-            Reason::CircuitBreakerOpen => {
-                if change != Change::Reopened {
-                    self.tally.free += 1;
-                    job.attempts -= 1;
-                }
-                job.percent = plan.timeout_percent.unwrap_or(job.percent);
-                job.not_before = self.now;
-                job.stands = Stands::Queued;
+            Ends::Failed => {
+                let reason = settled.decision.reason.as_str();
+                *self.tally.refused.entry(reason).or_default() += 1;
+                (Stands::Blocked, self.now)
             }
-            Reason::ConsentNotGiven
-            | Reason::GlobalRetryLimitReached
-            | Reason::PermanentFailure
-            | Reason::MaxRetriesReached => {
-                *self.tally.refused.entry(reason.as_str()).or_default() += 1;
-                job.stands = Stands::Blocked;
-            }
-        }
+        };
     }
 
     fn row(&self, name: &str) {

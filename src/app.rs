@@ -163,7 +163,7 @@ async fn take_place(store: &Store, settings: &Settings, instance: &InstanceId) -
     let ttl = settings.instance.ttl;
     let mut first = None;
     loop {
-        let enrolled = instances::enroll(store, instance, &settings.node, ttl, now()).await?;
+        let enrolled = instances::enroll(store, instance, settings, now()).await?;
         let Enrolled::Wait {
             other,
             heard_at,

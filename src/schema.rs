@@ -220,6 +220,7 @@ diesel::table! {
         started_at -> BigInt,
         heartbeat_at -> BigInt,
         stopped_at -> Nullable<BigInt>,
+        offers -> Nullable<Text>,
     }
 }
 

@@ -62,10 +62,17 @@ impl RepairActor {
         ctx.spawn(write.into_actor(self).map(|written, actor, ctx| {
             actor.writing = false;
             match written {
-                Ok(written) => written
-                    .set_aside
-                    .iter()
-                    .for_each(|what| warn!("an audit file was set aside and written anew: {}", what)),
+                Ok(written) => {
+                    for what in &written.set_aside {
+                        warn!("an audit file was set aside and written anew: {}", what);
+                    }
+                    for what in &written.mended {
+                        warn!(
+                            "the last line of an audit file was torn by a crash and is written anew: {}",
+                            what
+                        );
+                    }
+                }
                 Err(e) => warn!(
                     "the audit of retries was not written to its files, done at the next tick: {}",
                     e

@@ -5,14 +5,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::id::{FencingToken, InstanceId, NodeName};
+use crate::domain::id::{FencingToken, InstanceId};
 use crate::domain::job::Claim;
 use crate::domain::run::{Run, RunStep};
 use crate::domain::time::Timestamp;
 use crate::process::{self, Liveness, Moment, RunLease};
+use crate::settings::Settings;
 use crate::store::instances::Instance;
 use crate::store::{Conn, Guarded, Store, StoreError, clock, duties, instances, jobs, runs};
 
+use super::nodes::offers;
 use super::views::InstanceView;
 use super::{Engine, EngineError};
 
@@ -40,12 +42,12 @@ pub enum Enrolled {
 pub async fn enroll(
     store: &Store,
     id: &InstanceId,
-    node: &NodeName,
-    ttl: Duration,
+    settings: &Settings,
     now: Timestamp,
 ) -> Result<Enrolled, EngineError> {
     let own = process::own_identity()?;
-    let (id, node, shared) = (id.clone(), node.clone(), store.is_shared());
+    let (id, node, shared) = (id.clone(), settings.node.clone(), store.is_shared());
+    let (ttl, offers) = (settings.instance.ttl, offers(settings));
     let enrolled = store.write(move |tx| {
         let now = clock::now(tx, now)?;
         let known = instances::unstopped(tx)?;
@@ -75,6 +77,7 @@ pub async fn enroll(
             }
         }
         instances::start(tx, &id, &node, &own, now)?;
+        instances::offer(tx, &id, &offers)?;
         Ok::<_, StoreError>(Ok(Enrolled::Yes))
     });
     enrolled.await?.map_err(|other: Instance| EngineError::Conflict {

@@ -9,6 +9,8 @@ use super::{Engine, EngineError};
 use crate::domain::id::NodeName;
 use crate::domain::quoted;
 use crate::domain::time::Timestamp;
+use crate::settings::{Settings, SshNode};
+use crate::store::jobs::Offer;
 use crate::store::nodes::{NodeOff, Off};
 use crate::store::{StoreError, jobs, nodes};
 
@@ -47,6 +49,25 @@ pub async fn list(engine: &Engine) -> Result<Vec<NodeView>, EngineError> {
         view.until.get_or_insert(cut.until.to_string());
     }
     Ok(views.into_values().collect())
+}
+
+/// The nodes that a service runs agents on: its own, and those that it reaches.
+pub(super) fn offers(settings: &Settings) -> Vec<Offer> {
+    let nodes = &settings.nodes;
+    let own = Offer {
+        node: settings.node.clone(),
+        slots: nodes.own_slots.min(settings.max_concurrency),
+        labels: nodes.own_labels.clone(),
+    };
+    std::iter::once(own).chain(nodes.ssh.iter().map(offer)).collect()
+}
+
+pub(super) fn offer(node: &SshNode) -> Offer {
+    Offer {
+        node: node.name.clone(),
+        slots: node.slots,
+        labels: node.labels.clone(),
+    }
 }
 
 type Views = BTreeMap<NodeName, NodeView>;

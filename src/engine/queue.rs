@@ -8,11 +8,10 @@ use crate::domain::id::{JobId, TaskId};
 use crate::domain::job::Job;
 use crate::domain::pipeline::Role;
 use crate::domain::time::Timestamp;
-use crate::store::jobs::{self, ClaimRequest, Nodes, Offer};
+use crate::store::jobs::{self, ClaimRequest, Nodes};
 use crate::store::{Conn, StoreError, flags, tasks};
 
-use super::{Engine, EngineError, budget, host};
-use crate::settings::SshNode;
+use super::{Engine, EngineError, budget, host, nodes};
 
 /// The flag that pauses agent jobs.
 pub const PAUSED: &str = "queue.paused";
@@ -99,20 +98,15 @@ pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
         no_room: host::was_full(engine),
         half_open: settings.retry.half_open,
         budgets: budget::budgets(engine),
-        nodes: nodes(engine),
+        nodes: places(engine),
         reserved_ceiling: RESERVED_CEILING,
         limit: BATCH,
     }
 }
 
 /// Where agents can run, and what the projects want of a node.
-fn nodes(engine: &Engine) -> Nodes {
+fn places(engine: &Engine) -> Nodes {
     let settings = engine.settings();
-    let offer = |node: &SshNode| Offer {
-        node: node.name.clone(),
-        slots: node.slots,
-        labels: node.labels.clone(),
-    };
     let wanted = engine.projects().flat_map(|project| {
         Role::ALL.into_iter().filter_map(|role| {
             let labels = &project.config.agent(role).labels;
@@ -122,7 +116,7 @@ fn nodes(engine: &Engine) -> Nodes {
     Nodes {
         own_slots: Some(settings.nodes.own_slots).filter(|slots| *slots < settings.max_concurrency),
         own_labels: settings.nodes.own_labels.clone(),
-        ssh: settings.nodes.ssh.iter().map(offer).collect(),
+        ssh: settings.nodes.ssh.iter().map(nodes::offer).collect(),
         wanted: wanted.collect(),
     }
 }

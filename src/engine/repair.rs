@@ -22,7 +22,8 @@ use crate::domain::task::Task;
 use crate::domain::time::Timestamp;
 use crate::process;
 use crate::store::incidents::{self, NewIncident};
-use crate::store::nodes::{self, NodeCut, NodeOff, Off, Others};
+use crate::store::jobs::Offer;
+use crate::store::nodes::{self, Leaving, NodeCut, NodeOff, Off, Others};
 use crate::store::retries::{self, AuditEvent, NewAudit};
 use crate::store::{Conn, StoreError};
 
@@ -54,6 +55,8 @@ pub(super) struct Failure {
     slots: u32,
     /// Nodes of this service that could take the job.
     takers: Vec<NodeName>,
+    /// What a node has to be for it.
+    labels: BTreeSet<String>,
     own_node: NodeName,
     heard_since: Timestamp,
     timeout: Duration,
@@ -114,11 +117,16 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
         exit.code == Some(127) && matches!(exit.cause, Some(StopCause::NotStarted { .. }))
     };
     let agent = &settings.agent;
+    let wanted = a.job.role.map(|role| a.project.config.agent(role).labels.clone());
+    let labels = wanted.unwrap_or_default();
     let (node, slots) = worked_on(engine, a);
     Ok(Failure {
         // Further up an agent may speak of any time.
         resets_at: match found.at_end {
-            true => quota::resets_at(text.last_words(), now),
+            // What the agent reports is in the first line, which a long stream parts from its end.
+            true => {
+                quota::resets_at(text.first_line(), now).or_else(|| quota::resets_at(text.last_words(), now))
+            }
             false => None,
         },
         error: quoted::one_line(why, ERROR),
@@ -128,7 +136,8 @@ pub(super) async fn look(engine: &Engine, a: &Attempt, why: &str) -> Result<Fail
         text,
         node,
         slots: u32::try_from(slots).unwrap_or(u32::MAX),
-        takers: takers(engine, a),
+        takers: takers(engine, &labels),
+        labels,
         own_node: settings.node.clone(),
         heard_since: now - settings.instance.ttl,
         timeout: time_limit(engine, a)?,
@@ -156,14 +165,10 @@ fn worked_on(engine: &Engine, a: &Attempt) -> (NodeName, usize) {
 }
 
 /// The nodes of this service that may run an agent of this project and role.
-fn takers(engine: &Engine, a: &Attempt) -> Vec<NodeName> {
-    let settings = engine.settings();
-    let wanted = a.job.role.map(|role| &a.project.config.agent(role).labels);
-    let is = |labels: &BTreeSet<String>| wanted.is_none_or(|wanted| wanted.is_subset(labels));
-    let nodes = &settings.nodes;
-    let own = (nodes.own_slots > 0 && is(&nodes.own_labels)).then(|| settings.node.clone());
-    let ssh = nodes.ssh.iter().filter(|node| node.slots > 0 && is(&node.labels));
-    own.into_iter().chain(ssh.map(|node| node.name.clone())).collect()
+fn takers(engine: &Engine, labels: &BTreeSet<String>) -> Vec<NodeName> {
+    let fit = |offer: &Offer| offer.slots > 0 && labels.is_subset(&offer.labels);
+    let offers = super::nodes::offers(engine.settings()).into_iter();
+    offers.filter(fit).map(|offer| offer.node).collect()
 }
 
 /// Answers it: writes the incident, the node, the breaker and the audit, and says how the job ends.
@@ -177,9 +182,15 @@ pub(super) fn answer(tx: &mut Conn, a: &Case, f: &Failure, now: Timestamp) -> Re
     };
     let (total, retried) = retries::counts(tx, &scope, window, (a.task.id, a.job.visit))?;
     incidents::settle(tx, a.task.id, false, now)?;
-    let fingerprint = Fingerprint::of(&f.found.strategy, &f.text);
+    let fingerprint = Fingerprint::of(&f.found, &f.text);
     let head = a.head.as_str();
-    let others = nodes::others(tx, (&f.node, &f.own_node), &f.takers, f.heard_since, now)?;
+    let leaving = Leaving {
+        node: &f.node,
+        own: &f.own_node,
+        takers: &f.takers,
+        labels: &f.labels,
+    };
+    let others = nodes::others(tx, leaving, f.heard_since, now)?;
     let situation = situation(tx, a, f, (&fingerprint, head, others), now)?;
     let plan = match f.absent && others == Others::None {
         // Waiting installs nothing, and would hold up every other project.

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::decode::{Cell, to_json};
+use super::jobs::Offer;
 use super::{Conn, Guarded, StoreError};
 use crate::domain::id::{InstanceId, NodeName};
 use crate::domain::run::ProcessIdentity;
@@ -28,6 +29,22 @@ pub struct Instance {
 }
 
 type Columns = (String, String, String, i64, i64, Option<i64>);
+
+const COLUMNS: (
+    instances::id,
+    instances::node,
+    instances::process,
+    instances::started_at,
+    instances::heartbeat_at,
+    instances::stopped_at,
+) = (
+    instances::id,
+    instances::node,
+    instances::process,
+    instances::started_at,
+    instances::heartbeat_at,
+    instances::stopped_at,
+);
 
 fn decode(
     (id, node, process, started_at, heartbeat_at, stopped_at): Columns,
@@ -72,6 +89,19 @@ pub fn start(
     Ok(())
 }
 
+/// Says on which nodes an instance runs agents.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn offer(conn: &mut Conn, id: &InstanceId, offers: &[Offer]) -> Result<(), StoreError> {
+    let offers = to_json(&offers)?;
+    on!(conn, c => diesel::update(instances::table)
+        .filter(instances::id.eq(id.as_str()))
+        .set(instances::offers.eq(&offers))
+        .execute(c))?;
+    Ok(())
+}
+
 /// Says that an instance lives. Lost: it is unknown or was stopped.
 ///
 /// # Errors
@@ -94,6 +124,7 @@ pub fn unstopped(conn: &mut Conn) -> Result<Vec<Instance>, StoreError> {
     let rows: Vec<Columns> = on!(conn, c => instances::table
         .filter(instances::stopped_at.is_null())
         .order((instances::started_at.desc(), instances::id))
+        .select(COLUMNS)
         .load(c))?;
     rows.into_iter().map(decode).collect()
 }
@@ -138,6 +169,7 @@ pub fn stop(conn: &mut Conn, id: &InstanceId, now: Timestamp) -> Result<Guarded<
 pub fn by_id(conn: &mut Conn, id: &InstanceId) -> Result<Option<Instance>, StoreError> {
     let row: Option<Columns> = on!(conn, c => instances::table
         .find(id.as_str())
+        .select(COLUMNS)
         .first(c)
         .optional())?;
     row.map(decode).transpose()

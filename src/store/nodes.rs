@@ -1,8 +1,11 @@
 //! What repair took from nodes for a while. What is over by its time counts no more, whether or not its row is gone.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::decode::{Cell, Row, all};
+use super::jobs::Offer;
 use super::{Conn, StoreError, news};
 use crate::domain::id::NodeName;
 use crate::domain::time::Timestamp;
@@ -186,11 +189,12 @@ pub fn off(conn: &mut Conn, now: Timestamp) -> Result<Vec<NodeOff>, StoreError> 
 /// # Errors
 /// See [`StoreError`].
 pub fn cuts(conn: &mut Conn, now: Timestamp) -> Result<Vec<NodeCut>, StoreError> {
-    let found: Vec<(String, i64, String)> = on!(conn, c => node_cuts::table
+    let mut found: Vec<(String, i64, String)> = on!(conn, c => node_cuts::table
         .filter(node_cuts::until.gt(now.0))
-        .order((node_cuts::node, node_cuts::until))
+        .order(node_cuts::until)
         .select((node_cuts::node, node_cuts::until, node_cuts::reason))
         .load(c))?;
+    found.sort();
     Ok(found
         .into_iter()
         .map(|(node, until, reason)| NodeCut {
@@ -212,28 +216,48 @@ pub enum Others {
     Usable,
 }
 
-/// Which other nodes than this one there are: of those that this service can use itself (`takers`), and those of other
-/// services that were heard since then.
+/// A job that is to leave the node on which it failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving<'a> {
+    /// That node.
+    pub node: &'a NodeName,
+    /// The node of this service.
+    pub own: &'a NodeName,
+    /// Nodes of this service that can take it.
+    pub takers: &'a [NodeName],
+    /// What a node has to be for it.
+    pub labels: &'a BTreeSet<String>,
+}
+
+/// Which other nodes could take a job: of those that this service can use itself, and those of other services that were
+/// heard since then.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn others(
     conn: &mut Conn,
-    (node, own): (&NodeName, &NodeName),
-    takers: &[NodeName],
+    job: Leaving<'_>,
     heard_since: Timestamp,
     now: Timestamp,
 ) -> Result<Others, StoreError> {
-    let mut there: Vec<String> = on!(&mut *conn, c => instances::table
+    let services: Vec<(String, Option<String>)> = on!(&mut *conn, c => instances::table
         .filter(instances::stopped_at.is_null())
         .filter(instances::heartbeat_at.ge(heard_since.0))
-        .filter(instances::node.ne(node.as_str()))
-        .filter(instances::node.ne(own.as_str()))
-        .select(instances::node)
-        .distinct()
+        .filter(instances::node.ne(job.own.as_str()))
+        .select((instances::node, instances::offers))
         .load(c))?;
-    let takers = takers.iter().filter(|taker| *taker != node);
-    there.extend(takers.map(NodeName::to_string));
+    let mut there: BTreeSet<String> = job.takers.iter().map(NodeName::to_string).collect();
+    for (node, offers) in services {
+        match offers.as_deref().map(serde_json::from_str::<Vec<Offer>>) {
+            Some(Ok(offers)) => {
+                let fit = |offer: &Offer| offer.slots > 0 && job.labels.is_subset(&offer.labels);
+                there.extend(offers.into_iter().filter(fit).map(|offer| offer.node.to_string()));
+            }
+            // It does not say: it may.
+            Some(Err(_)) | None => drop(there.insert(node)),
+        }
+    }
+    there.remove(job.node.as_str());
     if there.is_empty() {
         return Ok(Others::None);
     }

@@ -346,13 +346,7 @@ async fn open(
     });
     if engine.store().is_shared() {
         let (id, settings) = (engine.instance(), engine.settings());
-        let enrolled = instances::enroll(
-            engine.store(),
-            id,
-            &settings.node,
-            settings.instance.ttl,
-            Timestamp(0),
-        );
+        let enrolled = instances::enroll(engine.store(), id, settings, Timestamp(0));
         assert_eq!(enrolled.await.unwrap(), Enrolled::Yes);
         instances::beat(&engine).await.unwrap();
     }

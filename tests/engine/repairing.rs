@@ -158,6 +158,38 @@ async fn a_quota_parks_the_job_until_it_is_reset_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_quota_that_is_reset_soon_or_was_costs_nothing_either_whoever_agreed_to_retries() {
+    let table = [
+        ("Try again in 90 seconds", 90, true),
+        ("Try again in 90 seconds", 90, false),
+        ("Try again in 0 seconds", 30, true),
+        ("Try again in 0 seconds", 30, false),
+    ];
+    for (words, pause, enabled) in table {
+        let says =
+            format!("[ $nth -ge 8 ] || {{ echo 'usage limit reached. {words}'; exit 1; }}; echo x >code.txt");
+        let switch = format!("retry.enabled = {enabled}");
+        let house = house(&[&switch], &says).await;
+        let task = house.add("Say hello").await;
+        // More often than there are attempts of any kind.
+        for before in 0..7 {
+            let claim = house.claim_one().await;
+            house.drive(claim).await;
+            let job = house.job(claim).await;
+            let spent = (job.status, job.attempts, job.transient_attempts);
+            assert_eq!(spent, (JobStatus::Queued, 0, 0), "{words}, {switch}");
+            assert!(house.claim().await.is_empty(), "it holds no slot and waits");
+            let waits = job.available_at.since(house.engine.now()).as_secs();
+            assert_eq!(waits, pause.max(30 << before.min(6)), "{words}, {switch}");
+            house.later(Duration::from_secs(waits));
+        }
+        house.run_all().await;
+        assert_eq!(house.stands(task).await, "done done");
+        assert_eq!(house.count("retry_audit WHERE event <> 'transient'"), 0);
+    }
+}
+
+#[tokio::test]
 async fn what_a_person_has_to_look_at_blocks_at_once_and_is_told_once() {
     let house = house(
         &["queue.max_attempts = 5"],
@@ -190,6 +222,52 @@ async fn a_program_that_only_this_node_could_have_fails_at_once_and_holds_up_nob
         "{reason}"
     );
     assert_eq!(nodes::list(&house.engine).await.unwrap()[0].stands, "usable");
+}
+
+#[tokio::test]
+async fn a_program_that_another_node_may_have_is_waited_for_while_that_node_is_off() {
+    let plan = Plan::new(SHORT)
+        .set("repair.node_cool_s = 300")
+        .set("node_labels = ['gpu']")
+        .set("nodes.far.host = 'nowhere.invalid'")
+        .set("nodes.far.labels = ['gpu', 'big']")
+        .agent("/nowhere/agent");
+    let house = plan.agent_with("labels = ['gpu']").build().await;
+    let hour = Duration::from_secs(3600);
+    nodes::blacklist(&house.engine, "far", hour, "new disk")
+        .await
+        .unwrap();
+    let task = house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    let job = house.job(claim).await;
+    assert_eq!((job.status, job.attempts), (JobStatus::Queued, 0), "not dead");
+    let stands = async || {
+        let nodes = nodes::list(&house.engine).await.unwrap();
+        let stands = nodes.into_iter().map(|n| (n.node, n.stands));
+        stands.collect::<Vec<_>>()
+    };
+    let are = |far: &str, own: &str| {
+        [("far", far), ("local", own)].map(|(node, stands)| (node.to_owned(), stands.to_owned()))
+    };
+    assert_eq!(stands().await, are("blacklisted", "cooled"));
+    house.later(Duration::from_secs(301));
+    assert_eq!(house.claim().await.len(), 1, "tried again here");
+    assert_eq!(house.stands(task).await, "development active");
+}
+
+#[tokio::test]
+async fn a_program_that_no_node_with_the_labels_has_is_not_waited_for() {
+    let plan = Plan::new(SHORT)
+        .set("node_labels = ['gpu']")
+        .set("nodes.far.host = 'nowhere.invalid'")
+        .set("nodes.far.labels = ['big']")
+        .agent("/nowhere/agent");
+    let house = plan.agent_with("labels = ['gpu']").build().await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "development blocked");
+    assert_eq!(nodes::list(&house.engine).await.unwrap()[1].stands, "usable");
 }
 
 #[tokio::test]
@@ -407,12 +485,106 @@ async fn the_audit_is_kept_in_a_file_per_scope_and_a_broken_one_is_set_aside_and
     house.restart().await;
     assert_eq!(audit::write(&house.engine).await.unwrap().lines, 0);
 
-    fs::write(&path, format!("{text}{{\"id\": 3, torn")).unwrap();
+    // Changed by somebody, also where it looks torn after that.
+    for changed in [
+        format!("{text}{{\"id\": 3, mine}}\n"),
+        format!("{text}nothing of ours\n{{\"id\":"),
+        "no line at all".to_owned(),
+    ] {
+        fs::write(&path, changed).unwrap();
+        house.restart().await;
+        let written = audit::write(&house.engine).await.unwrap();
+        assert_eq!((written.lines, written.set_aside.len()), (2, 1), "{written:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    let aside = |n: u32| house.data().join(format!("audit/project-shop.jsonl.broken-{n}"));
+    assert!(aside(1).exists() && aside(3).exists() && !aside(4).exists());
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_tore_is_cut_off_and_written_anew_and_what_was_whole_stays() {
+    let mut house = house(&[], "true").await;
+    house.add("Say hello").await;
+    entry(&house, 1, "project:1");
+    entry(&house, 2, "project:1");
+    audit::write(&house.engine).await.unwrap();
+    let path = house.data().join("audit/project-shop.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let first = text.find('\n').unwrap() + 1;
+    // The first line, the second, and a third that is in the table alone; cut anywhere.
+    for (row, whole, ends) in [
+        (3, 0, vec![1, first - 1]),
+        (4, first, vec![first + 1, text.len() - 1]),
+    ] {
+        entry(&house, row, "project:1");
+        for end in ends {
+            fs::write(&path, &text[..end]).unwrap();
+            house.restart().await;
+            let written = audit::write(&house.engine).await.unwrap();
+            assert_eq!(written.mended, [path.display().to_string()], "cut at {end}");
+            assert_eq!(written.set_aside, [""; 0]);
+            let now = fs::read_to_string(&path).unwrap();
+            assert!(now.starts_with(&text[..whole]) && now.ends_with('\n'), "{now}");
+            assert_eq!(
+                audited(&house, "project-shop.jsonl"),
+                (1..=row).collect::<Vec<_>>()
+            );
+        }
+    }
     house.restart().await;
-    let written = audit::write(&house.engine).await.unwrap();
-    assert_eq!((written.lines, written.set_aside.len()), (2, 1), "{written:?}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), text);
-    assert!(house.data().join("audit/project-shop.jsonl.broken-1").exists());
+    let again = audit::write(&house.engine).await.unwrap();
+    assert_eq!(again, audit::Written::default(), "told once");
+    assert!(!house.data().join("audit/project-shop.jsonl.broken-1").exists());
+}
+
+#[tokio::test]
+async fn an_error_of_many_lines_is_one_line_wherever_it_is_kept_or_told() {
+    let rules = r#"{"strategies": {"odd": {"pattern": "broke", "fix": "retry", "diagnosis": "first\nsecond\u001b[2J"}}}"#;
+    let stages = format!("preset = 'claude'\n{SHORT}");
+    let plan = Plan::new(&stages).set("repair.rules_file = 'rules.json'");
+    let house = plan.build().await;
+    fs::write(house.path("rules.json"), rules).unwrap();
+    assert_eq!(reload(&house.engine).await.unwrap(), Reload::Taken(1));
+    // As the agent reports it: line ends of every kind, control characters, and more than anybody reads.
+    let report = serde_json::json!({
+        "type": "result", "subtype": "error_during_execution", "is_error": true, "session_id": "s",
+        "result": format!("it\nbroke\r\nat\rline\u{7}\u{0}\u{85}two\u{2028}three\u{202e}{}", " x\ny".repeat(50_000)),
+    });
+    fs::write(house.path("out/report"), format!("{report}\n")).unwrap();
+    house.role("developer", "cat \"$out/report\"; exit 1");
+    let task = house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    audit::write(&house.engine).await.unwrap();
+
+    let is_line = |text: &str| !text.contains(|c: char| c.is_control() || "\u{2028}\u{202e}".contains(c));
+    let text = fs::read_to_string(house.data().join("audit/project-shop.jsonl")).unwrap();
+    assert!(
+        text.ends_with('\n') && is_line(text.trim_end_matches('\n')),
+        "{text}"
+    );
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let error = line["error"].as_str().unwrap();
+    assert!(
+        error.starts_with(
+            "exit code 1, but the agent reports: claude: error_during_execution: it broke at line"
+        ),
+        "{error}"
+    );
+    assert!(is_line(error) && error.chars().count() <= 300, "{error}");
+    let incident = &operate::recent(&house.engine, 1).await.unwrap()[0];
+    assert_eq!(
+        (incident.error.as_str(), incident.diagnosis.as_str()),
+        (error, "first second")
+    );
+    // What is told of it is the line of the log, too.
+    let told = house.events(task).await;
+    assert!(
+        told.iter().any(|line| line.contains("REPAIR: matched 'odd'")),
+        "{told:?}"
+    );
+    assert!(told.iter().all(|line| is_line(line)), "{told:?}");
+    assert!(house.deliver().await.iter().all(|(_, text)| is_line(text)));
 }
 
 /// The rows that the lines of a file of the audit are of.

@@ -18,7 +18,7 @@ use orch::store::jobs::{self, ClaimRequest};
 use orch::store::retention::{self, Act};
 use orch::store::runs::KeptFilter;
 use orch::store::tasks::Forgotten;
-use orch::store::{Conn, StoreError, intents, outbox, runs, spend, tasks};
+use orch::store::{Conn, StoreError, intents, nodes, outbox, runs, spend, tasks};
 
 use super::support::*;
 
@@ -472,7 +472,8 @@ fn aside(bed: &Bed, n: usize) {
         "INSERT INTO retry_scopes (scope, failures) VALUES ('batch:due', 1)".to_owned(),
         "UPDATE tasks SET batch = 'b' || id WHERE pruned_at IS NOT NULL".to_owned(),
         "UPDATE tasks SET batch = 'due', status = 'done', finished_at = 1 WHERE work_item_id = 'T-39'".to_owned(),
-        format!("INSERT INTO node_cuts (node, until, reason) VALUES ('local', 1, 'oom'), ('local', {now}, 'oom')"),
+        format!("INSERT INTO node_cuts (node, until, reason) VALUES ('local', 1, 'oom')"),
+        format!("INSERT INTO node_cuts (node, until, reason) {numbers} SELECT 'n' || (i % 9), {now}, 'oom' FROM n"),
         "INSERT INTO node_states (node, off_how, off_until, reason, since) VALUES ('far', 'cooled', 1, 'x', 1)".to_owned(),
     ];
     bed.write(move |c| {
@@ -514,6 +515,7 @@ fn beside(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
             "node marks",
             sent(bed, move |c| retention::node_marks(c, Act::Remove, before, 200)),
         ),
+        ("cuts", sent(bed, |c| nodes::cuts(c, NOW))),
         (
             "batch",
             sent(bed, move |c| {
@@ -533,7 +535,15 @@ fn on_sqlite_deliveries_and_batches_take_as_many_steps_however_many_there_were()
         for (what, statements) in &beside {
             for statement in statements {
                 let plan = sqlite_plan(&bed, statement).join("\n");
-                let grows = ["inbox", "tasks", "batches", "retry_audit", "retry_scopes", "jobs"];
+                let grows = [
+                    "inbox",
+                    "tasks",
+                    "batches",
+                    "retry_audit",
+                    "retry_scopes",
+                    "jobs",
+                    "node_cuts",
+                ];
                 assert!(
                     !grows
                         .iter()
@@ -559,7 +569,15 @@ fn on_postgres_deliveries_and_batches_are_found_by_their_indexes() {
     for (what, statements) in beside(&bed) {
         for statement in statements {
             let plan = postgres_plan(&bed, &statement);
-            let whole = ["inbox", "tasks", "batches", "retry_audit", "retry_scopes", "jobs"];
+            let whole = [
+                "inbox",
+                "tasks",
+                "batches",
+                "retry_audit",
+                "retry_scopes",
+                "jobs",
+                "node_cuts",
+            ];
             let whole = whole
                 .iter()
                 .any(|table| plan.contains(&format!("Seq Scan on {table}")));
@@ -574,6 +592,7 @@ fn on_postgres_deliveries_and_batches_are_found_by_their_indexes() {
         "inbox_settled",
         "tasks_of_batch",
         "retry_audit_of_scope",
+        "node_cuts_by_end",
     ] {
         assert!(shown.contains(index), "{index} is not used:\n{shown}");
     }

@@ -1,5 +1,6 @@
 //! What is kept for people and for later: evidence, gestures, comments, pull requests, events, instances.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use orch::domain::gate::Verdict;
@@ -12,11 +13,17 @@ use orch::store::events::{self, NewEvent};
 use orch::store::evidence::{self, NewEvidence};
 use orch::store::gestures::{self, NewGesture};
 use orch::store::healing::{self, NewHealing};
+use orch::store::jobs::Offer;
+use orch::store::nodes::{Leaving, NodeOff, Off, Others};
 use orch::store::pull_requests::{self, NewPullRequest, PullRequestState};
 use orch::store::retries::{self, AuditEvent, NewAudit};
-use orch::store::{Conn, Guarded, duties, flags, instances};
+use orch::store::{Conn, Guarded, duties, flags, instances, nodes};
 
 use super::support::*;
+
+fn set(words: &[&str]) -> BTreeSet<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
 
 fn proof(task: &Task, gate: &str, verdict: Verdict) -> NewEvidence {
     NewEvidence {
@@ -167,6 +174,47 @@ on_both! {
         assert_eq!(bed.write(move |c| instances::heartbeat(c, &boot, later(12))), Guarded::Lost);
         let found = bed.write(move |c| instances::by_id(c, &gone)).unwrap();
         assert_eq!(found.stopped_at, Some(later(11)));
+    }
+
+    fn a_job_is_sent_away_only_where_a_node_could_take_it(bed) {
+        let offer = |node: &'static str, slots, labels: &[&str]| Offer {
+            node: NodeName::trusted(node),
+            slots,
+            labels: set(labels),
+        };
+        let heard = |id: &'static str, node: &'static str, offers: Option<Vec<Offer>>| {
+            let process = ProcessIdentity { boot_id: "b".to_owned(), pid_namespace: 1, pid: 2, start_time: 3 };
+            let (id, node) = (InstanceId::trusted(id), NodeName::trusted(node));
+            bed.write(move |c| {
+                instances::start(c, &id, &node, &process, NOW)?;
+                offers.map_or(Ok(()), |offers| instances::offer(c, &id, &offers))
+            });
+        };
+        let others = |node: &'static str, takers: &[&'static str], wanted: &[&str]| {
+            let takers: Vec<_> = takers.iter().copied().map(NodeName::trusted).collect();
+            let wanted = set(wanted);
+            bed.write(move |c| {
+                let (node, own) = (NodeName::trusted(node), NodeName::trusted("a"));
+                let job = Leaving { node: &node, own: &own, takers: &takers, labels: &wanted };
+                nodes::others(c, job, NOW, NOW)
+            })
+        };
+        heard("1", "a", Some(vec![offer("a", 4, &["gpu"])]));
+        assert_eq!(others("a", &["a"], &[]), Others::None, "its own service is no other");
+        assert_eq!(others("far", &["a", "far"], &[]), Others::Usable);
+        heard("2", "b", Some(vec![offer("b", 0, &["gpu"]), offer("c", 2, &["big", "gpu"])]));
+        assert_eq!(others("a", &["a"], &["gpu"]), Others::Usable, "c, which b reaches");
+        assert_eq!(others("a", &["a"], &["gpu", "big"]), Others::Usable);
+        assert_eq!(others("a", &["a"], &["gpu", "old"]), Others::None, "nobody has that");
+        assert_eq!(others("c", &[], &["gpu"]), Others::None, "b has no slot");
+        let until = later(100);
+        let off = NodeOff { node: NodeName::trusted("c"), how: Off::Blacklisted, until, reason: "x".to_owned(), since: NOW };
+        bed.write(move |c| nodes::turn_off(c, &off));
+        assert_eq!(others("a", &["a"], &["gpu"]), Others::Off);
+        heard("3", "d", None);
+        assert_eq!(others("a", &["a"], &["old"]), Others::Usable, "d does not say: it may");
+        won(bed.write(|c| instances::stop(c, &InstanceId::trusted("3"), NOW)));
+        assert_eq!(others("a", &["a"], &["old"]), Others::None);
     }
 
     fn a_duty_is_held_by_one_instance_until_it_is_silent_for_too_long(bed) {

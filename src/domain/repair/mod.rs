@@ -1,9 +1,10 @@
 //! Failures answered by what they are: rules in the order of their file, of which the first that matches names the
-//! fix. Decides on the error text alone; what a fix does stands in [`plan`].
+//! fix. Decides on the error text alone; what a fix does stands in [`plan`], how the job ends in [`settle`].
 
 mod fingerprint;
 pub mod plan;
 mod rules;
+pub mod settle;
 mod text;
 
 use serde::{Deserialize, Serialize};

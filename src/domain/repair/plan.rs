@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use super::{ErrorText, Fix, Match};
 use crate::domain::quoted;
+use crate::domain::retry::pause;
 use crate::domain::time::Timestamp;
 
 /// Failures with one fingerprint and no commit in between after which a person has to look.
 pub const LOOP: u32 = 3;
-/// How far away the end of a quota is, at least: what is nearer is a rate limit.
-const QUOTA: Duration = Duration::from_secs(600);
-/// How often the same failure parks a task at the same commit before it costs what others cost.
-const PARKS: u32 = 10;
+/// Before that nobody who was sent away comes back.
+const SHORTEST: Duration = Duration::from_secs(10);
 /// Bytes of the output's end that the next prompt is told.
 const TOLD: usize = 4 * 1024;
 /// What `increase_timeout` makes of a limit, percent.
@@ -93,10 +92,15 @@ pub fn plan(found: &Match, text: &ErrorText, s: &Situation, terms: Terms, now: T
         Fix::BlacklistNode => plan.node = Some(off(s, terms, now)),
         Fix::Cooldown => {
             let own = found.cooldown_s.map_or(terms.cooldown, Duration::from_secs);
-            let floor = now + own;
+            plan.parked = s.resets_at.is_some();
+            // Who is sent away again and again was not told the truth, and pays nothing that would end it: each pause is
+            // longer then.
+            let before = i32::try_from(s.repeated.saturating_sub(1)).unwrap_or(i32::MAX);
+            let floor = match plan.parked {
+                true => now + pause(own.max(SHORTEST), before),
+                false => now + own,
+            };
             plan.not_before = Some(s.resets_at.map_or(floor, |at| at.max(floor)));
-            // A short pause is like any other; and who is sent away again and again was not told the truth.
-            plan.parked = s.resets_at.is_some_and(|at| at >= now + QUOTA) && s.repeated <= PARKS;
         }
         Fix::EnrichPrompt => {
             let output = quoted::clean_tail(text.tail(), TOLD);
@@ -163,8 +167,8 @@ mod tests {
         }
     }
 
-    fn answer(fix: Fix, s: Situation) -> Plan {
-        let found = Match {
+    fn matched(fix: Fix) -> Match {
+        Match {
             at_end: true,
             strategy: "rule".into(),
             fix,
@@ -172,8 +176,17 @@ mod tests {
             diagnosis: "it broke".into(),
             cooldown_s: None,
             by: MatchedBy::Nothing,
-        };
-        plan(&found, &ErrorText::parse("exit code 1\nthe end"), &s, TERMS, NOW)
+        }
+    }
+
+    fn answer(fix: Fix, s: Situation) -> Plan {
+        plan(
+            &matched(fix),
+            &ErrorText::parse("exit code 1\nthe end"),
+            &s,
+            TERMS,
+            NOW,
+        )
     }
 
     fn seconds(n: u64) -> Timestamp {
@@ -232,39 +245,42 @@ mod tests {
     fn a_cooldown_ends_when_the_output_says_so_and_then_costs_nothing() {
         let plain = answer(Fix::Cooldown, situation());
         assert_eq!((plain.not_before, plain.parked), (Some(seconds(30)), false));
-        let reset = |at| {
+        let reset = |at, repeated| {
             let s = Situation {
                 resets_at: Some(at),
-                ..situation()
-            };
-            answer(Fix::Cooldown, s)
-        };
-        assert_eq!(
-            (reset(seconds(7200)).not_before, reset(seconds(7200)).parked),
-            (Some(seconds(7200)), true)
-        );
-        for near in [Timestamp(1), NOW, seconds(29)] {
-            let plan = reset(near);
-            assert_eq!(
-                (plan.not_before, plan.parked),
-                (Some(seconds(30)), false),
-                "no run after run without a pause"
-            );
-        }
-        assert_eq!(
-            (reset(seconds(60)).not_before, reset(seconds(60)).parked),
-            (Some(seconds(60)), false)
-        );
-        let again = |repeated| {
-            let s = Situation {
-                resets_at: Some(seconds(7200)),
                 passes: true,
                 repeated,
                 ..situation()
             };
-            answer(Fix::Cooldown, s).parked
+            let plan = answer(Fix::Cooldown, s);
+            (plan.not_before.unwrap(), plan.parked)
         };
-        assert_eq!((again(10), again(11)), (true, false), "not for ever");
+        for near in [Timestamp(0), NOW, seconds(29)] {
+            let floor = (seconds(30), true);
+            assert_eq!(reset(near, 1), floor, "no run after run without a pause");
+        }
+        for far in [31, 60, 599, 7200] {
+            assert_eq!(reset(seconds(far), 1), (seconds(far), true));
+        }
+        // Whoever is sent away at the same commit again and again comes back later and later, and pays nothing.
+        for (repeated, pause) in [(2, 60), (5, 480), (7, 1920), (1000, 1920)] {
+            assert_eq!(reset(NOW, repeated), (seconds(pause), true));
+        }
+        assert_eq!(reset(seconds(7200), 1000), (seconds(7200), true));
+    }
+
+    #[test]
+    fn a_rule_that_waits_for_nothing_does_not_run_hot() {
+        let found = Match {
+            cooldown_s: Some(0),
+            ..matched(Fix::Cooldown)
+        };
+        let s = Situation {
+            resets_at: Some(NOW),
+            ..situation()
+        };
+        let plan = plan(&found, &ErrorText::parse("exit code 1"), &s, TERMS, NOW);
+        assert_eq!((plan.not_before, plan.parked), (Some(seconds(10)), true));
     }
 
     #[test]

@@ -26,6 +26,8 @@ const COMPILED: usize = 1 << 20;
 const COMPILED_SET: usize = 16 << 20;
 /// Brackets within brackets in a pattern.
 const NEST: u32 = 50;
+/// Characters of a diagnosis, which stands in lines of logs.
+const DIAGNOSIS: usize = 200;
 /// Characters around a match that are shown.
 const SHOWN: usize = 80;
 
@@ -333,7 +335,11 @@ impl<'de> Deserialize<'de> for Ordered {
                     let strategy: Strategy = map
                         .next_value()
                         .map_err(|e| A::Error::custom(format!("strategy {name:?}: {e}")))?;
-                    strategies.push(Strategy { name, ..strategy });
+                    strategies.push(Strategy {
+                        name,
+                        diagnosis: quoted::one_line(&strategy.diagnosis, DIAGNOSIS),
+                        ..strategy
+                    });
                 }
                 Ok(Ordered(strategies))
             }

@@ -1,5 +1,6 @@
 //! The audit of retries as files: `<data_dir>/audit/<scope>.jsonl`, one object per line, appended in the order of the
-//! table. The table is the truth: a file that cannot be read is set aside and written anew from it.
+//! table. The table is the truth: a line that a crash tore is cut off, a file that cannot be read is set aside, and what
+//! is missing then is written anew from it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -42,6 +43,8 @@ pub struct Written {
     pub lines: usize,
     /// Files that could not be read, under their new names.
     pub set_aside: Vec<String>,
+    /// Files whose last line a crash tore; it was cut off.
+    pub mended: Vec<String>,
 }
 
 /// How far the files of this node have come.
@@ -68,8 +71,8 @@ pub async fn write(engine: &Engine) -> Result<Written, EngineError> {
         Some(standing) => standing,
         None => {
             let dir = dir.clone();
-            let (standing, set_aside) = blocking(move || stand(&dir)).await?;
-            written.set_aside = set_aside;
+            let standing;
+            (standing, written) = blocking(move || stand(&dir)).await?;
             standing
         }
     };
@@ -178,13 +181,13 @@ fn remember(dir: &Path, upto: i64) -> Result<(), EngineError> {
     write().map_err(EngineError::file(mark.clone()))
 }
 
-/// What the files of a folder say, and those that were set aside, under their new names. Where a file was, or where nobody
-/// wrote down how far they have come, every entry is looked at again.
-fn stand(dir: &Path) -> Result<(Standing, Vec<String>), EngineError> {
-    let (mut standing, mut set_aside) = (Standing::default(), Vec::new());
+/// What the files of a folder say, and what was mended. Where it was, or where nobody wrote down how far they have come,
+/// every entry is looked at again.
+fn stand(dir: &Path) -> Result<(Standing, Written), EngineError> {
+    let (mut standing, mut mended) = (Standing::default(), Written::default());
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((standing, set_aside)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((standing, mended)),
         Err(e) => return Err(EngineError::file(dir.to_owned())(e)),
     };
     for entry in entries {
@@ -193,30 +196,66 @@ fn stand(dir: &Path) -> Result<(Standing, Vec<String>), EngineError> {
         if !name.ends_with(".jsonl") {
             continue;
         }
-        match last_line(&path).map_err(EngineError::file(path.clone()))? {
-            Some(line) => drop(standing.last.insert(name.to_owned(), line.id)),
-            None => set_aside.push(self::set_aside(&path).map_err(EngineError::file(path.clone()))?),
+        let at = || EngineError::file(path.clone());
+        match end_of(&path).map_err(at())? {
+            End::Whole(last) => drop(standing.last.insert(name.to_owned(), last)),
+            End::Torn { whole, last } => {
+                cut_off(&path, whole).map_err(at())?;
+                standing.last.insert(name.to_owned(), last);
+                mended.mended.push(path.display().to_string());
+            }
+            End::Foreign => mended.set_aside.push(set_aside(&path).map_err(at())?),
         }
     }
     // One that cannot be read says nothing.
     let mark = fs::read_to_string(dir.join(MARK)).ok();
     let mark = mark.and_then(|text| text.trim().parse().ok());
-    standing.after = mark.filter(|_| set_aside.is_empty()).unwrap_or(0);
-    Ok((standing, set_aside))
+    let as_left = mended.set_aside.is_empty() && mended.mended.is_empty();
+    standing.after = mark.filter(|_| as_left).unwrap_or(0);
+    Ok((standing, mended))
 }
 
-/// None when it is no line of ours: torn by a crash, or changed by somebody.
-fn last_line(path: &Path) -> io::Result<Option<Line>> {
+/// How a file ends.
+enum End {
+    /// With a line of this row.
+    Whole(i64),
+    /// In the middle of a line, as a crash leaves it: up to there it is whole, and that ends with a line of this row; 0
+    /// where nothing is before it.
+    Torn { whole: u64, last: i64 },
+    /// With no line of ours: changed by somebody.
+    Foreign,
+}
+
+fn end_of(path: &Path) -> io::Result<End> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LINE)))?;
+    // Room for the line before a torn one.
+    let from = length.saturating_sub(2 * LINE);
+    file.seek(SeekFrom::Start(from))?;
     let mut end = Vec::new();
-    file.take(LINE).read_to_end(&mut end)?;
-    let Some(whole) = end.strip_suffix(b"\n") else {
-        return Ok(None);
-    };
-    let begin = whole.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    Ok(serde_json::from_slice(&whole[begin..]).ok())
+    file.take(2 * LINE).read_to_end(&mut end)?;
+    let whole = end.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let (lines, torn) = end.split_at(whole);
+    let last = lines.strip_suffix(b"\n").map(|lines| {
+        let begin = lines.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        serde_json::from_slice::<Line>(&lines[begin..]).map(|line| line.id)
+    });
+    Ok(match (last, torn) {
+        (Some(Ok(last)), []) => End::Whole(last),
+        (Some(Ok(last)), _) => End::Torn {
+            whole: from + whole as u64,
+            last,
+        },
+        // The very first line was torn.
+        (None, [b'{', ..]) if from == 0 => End::Torn { whole: 0, last: 0 },
+        (Some(Err(_)) | None, _) => End::Foreign,
+    })
+}
+
+fn cut_off(path: &Path, whole: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(whole)?;
+    file.sync_data()
 }
 
 /// Beside itself, under a name that is free.

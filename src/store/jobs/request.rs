@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::budget::Limits;
 use crate::domain::id::{InstanceId, NodeName, ProjectId};
 use crate::domain::pipeline::Role;
@@ -29,8 +31,8 @@ impl Budgets {
     }
 }
 
-/// A node that the claimer reaches by ssh.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A node that a service has, its own or one that it reaches by ssh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// Its name.
     pub node: NodeName,
