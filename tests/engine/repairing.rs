@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use orch::domain::job::JobStatus;
+use orch::domain::job::{Claim, JobStatus};
 use orch::domain::task::TaskStatus;
 use orch::engine::repair::{Reload, audit, operate, reload};
 use orch::engine::views::RepairView;
@@ -33,10 +33,33 @@ fn pairs(expected: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
+/// The time limit that every agent here runs into that does not end by itself.
+const SOON: &str = "agent.timeout_s = 1";
+
+/// What an attempt may take from now on, however slow the machine is: the limit that is half as long again as this.
+async fn with_time(house: &mut House) {
+    let path = house.path("orch.toml");
+    let settings = fs::read_to_string(&path).unwrap();
+    assert!(settings.contains(SOON));
+    fs::write(&path, settings.replace(SOON, "agent.timeout_s = 1000")).unwrap();
+    house.restart().await;
+}
+
+/// The time limit under which the agent of a claim was started, seconds.
+fn limit_of(house: &House, claim: Claim) -> u64 {
+    let dir = orch::engine::run::run_dir(&house.engine, claim);
+    let launch = fs::read_to_string(dir.join("launch.json")).unwrap();
+    let launch: serde_json::Value = serde_json::from_str(&launch).unwrap();
+    launch["timeout"]["secs"].as_u64().unwrap()
+}
+
 #[tokio::test]
 async fn an_agent_that_was_ended_too_early_gets_half_as_long_again_and_that_is_seen_to_help() {
-    let settings = ["agent.timeout_s = 2", "queue.max_attempts = 3"];
-    let house = house(&settings, "echo x >code.txt; [ $nth -ge 2 ] || exec sleep 1000").await;
+    let mut house = house(
+        &[SOON, "queue.max_attempts = 3"],
+        "echo x >code.txt; [ $nth -ge 2 ] || exec sleep 1000",
+    )
+    .await;
     let task = house.add("Say hello").await;
     let first = house.claim_one().await;
     house.drive(first).await;
@@ -44,6 +67,10 @@ async fn an_agent_that_was_ended_too_early_gets_half_as_long_again_and_that_is_s
     assert_eq!((job.status, job.timeout_percent), (JobStatus::Queued, 150));
     assert_eq!(strategies(&house).await, pairs(&[("overran", None)]));
 
+    with_time(&mut house).await;
+    let second = house.claim_one().await;
+    house.drive(second).await;
+    assert_eq!(limit_of(&house, second), 1500);
     house.run_all().await;
     assert_eq!(house.stands(task).await, "done done");
     assert_eq!(strategies(&house).await, pairs(&[("overran", Some("helped"))]));
@@ -797,12 +824,8 @@ async fn switched_off_every_failure_is_tried_again_as_it_is() {
 
 #[tokio::test]
 async fn what_failed_while_its_breaker_is_open_is_tried_as_its_rule_says_and_not_blindly() {
-    let settings = [
-        "agent.timeout_s = 2",
-        "queue.max_attempts = 1",
-        "breaker.failures = 1",
-    ];
-    let house = house(&settings, "echo x >code.txt; [ $nth -ge 2 ] || exec sleep 1000").await;
+    let settings = [SOON, "queue.max_attempts = 1", "breaker.failures = 1"];
+    let mut house = house(&settings, "echo x >code.txt; [ $nth -ge 2 ] || exec sleep 1000").await;
     let task = house.add("Say hello").await;
     let first = house.claim_one().await;
     house.drive(first).await;
@@ -813,6 +836,7 @@ async fn what_failed_while_its_breaker_is_open_is_tried_as_its_rule_says_and_not
     );
     assert!(house.claim().await.is_empty());
     house.later(Duration::from_secs(1800));
+    with_time(&mut house).await;
     house.run_all().await;
     assert_eq!(house.stands(task).await, "done done");
 }
