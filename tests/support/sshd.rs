@@ -4,8 +4,10 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -39,14 +41,17 @@ impl Sshd {
             return None;
         }
         let room = tempfile::Builder::new().prefix("orch-sshd-").tempdir().unwrap();
-        for key in ["host", "login"] {
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(room.path().join(key))
-                .status();
-            assert!(made.unwrap().success());
+        for (name, content) in keys() {
+            let private = !name.contains('.') && *name != "authorized";
+            let mode = if private { 0o600 } else { 0o644 };
+            let mut options = fs::OpenOptions::new();
+            let file = options
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(room.path().join(name));
+            file.unwrap().write_all(content).unwrap();
         }
-        fs::copy(room.path().join("login.pub"), room.path().join("authorized")).unwrap();
         // Where sshd wants an empty folder when it is started by root.
         drop(fs::create_dir_all("/run/sshd"));
         let mut sshd = Self {
@@ -91,7 +96,8 @@ impl Sshd {
         let config = format!(
             "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nUsePAM no\nStrictModes no\n\
              PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-             MaxStartups 100\nMaxSessions 100\n",
+             MaxStartups 100\nMaxSessions 100\nUseDNS no\nPrintMotd no\nPrintLastLog no\nPermitUserRC no\n\
+             KexAlgorithms curve25519-sha256\nCiphers aes128-gcm@openssh.com\n",
             self.port,
             self.path("host").display(),
             self.path("authorized").display()
@@ -108,29 +114,14 @@ impl Sshd {
             if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
                 return false;
             }
-            if self.answers_with_our_key() {
+            // Its own word: another server may have taken the port since we looked for a free one.
+            let log = fs::read_to_string(self.path("log")).unwrap();
+            if log.contains(&format!("Server listening on 127.0.0.1 port {}.", self.port)) {
                 return true;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(5));
         }
         false
-    }
-
-    /// Another server may have taken the port since we looked for a free one.
-    fn answers_with_our_key(&self) -> bool {
-        let mut command = Command::new("ssh");
-        for option in ["BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=5"] {
-            command.args(["-o", option]);
-        }
-        let file = |key: &str, name: &str| format!("{key}={}", self.path(name).display());
-        command.args(["-F", "none", "-o", &file("UserKnownHostsFile", "known_hosts")]);
-        command.args(["-o", &file("IdentityFile", "login"), "-o", "IdentitiesOnly=yes"]);
-        command.args(["-p", &self.port.to_string(), "127.0.0.1", "true"]);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().unwrap().success()
     }
 
     /// Lines for the settings that make it a node whose folder is there.
@@ -177,6 +168,29 @@ impl Sshd {
         }
         sessions.len()
     }
+}
+
+/// Keys of the server and of who logs in, and what the server takes: made once.
+fn keys() -> &'static [(&'static str, Vec<u8>)] {
+    static KEYS: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let room = tempfile::tempdir().unwrap();
+        for key in ["host", "login"] {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(room.path().join(key))
+                .status();
+            assert!(made.unwrap().success());
+        }
+        let files = [
+            ("host", "host"),
+            ("host.pub", "host.pub"),
+            ("login", "login"),
+            ("authorized", "login.pub"),
+        ];
+        let read = |(name, from)| (name, fs::read(room.path().join(from)).unwrap());
+        files.map(read).to_vec()
+    })
 }
 
 fn is_sshd(pid: i32) -> bool {
