@@ -1,4 +1,4 @@
-//! `orch node`: the machines on which agents run, keeping one from work, and giving it back.
+//! `orch node`: the machines on which agents run, keeping one from work, giving it back, and giving it up.
 
 use awc::http::Method;
 use clap::Subcommand;
@@ -8,7 +8,7 @@ use super::Global;
 use super::client::converse;
 use super::exit::{Exit, Failure};
 use super::screen::plain;
-use crate::engine::views::NodeView;
+use crate::engine::views::{GivenUp, NodeView};
 
 /// Commands about nodes.
 #[derive(Debug, Subcommand)]
@@ -26,6 +26,15 @@ pub enum NodeCommand {
         /// Why, for whoever finds it off.
         #[arg(long)]
         reason: String,
+    },
+    /// Give up what is on a node that does not come back: its jobs go elsewhere, what it has of them is lost.
+    #[command(after_help = "Example:\n  orch node give-up mill --for 1d")]
+    GiveUp {
+        /// The node, as `orch node list` shows it.
+        node: String,
+        /// For how long it is given nothing: 90s, 30m, 2h, 1d.
+        #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = seconds)]
+        within: u64,
     },
     /// Give a node back all that was taken from it.
     #[command(after_help = "Example:\n  orch node clear local")]
@@ -48,6 +57,23 @@ pub(super) fn run(command: &NodeCommand, global: &Global) -> Result<Exit, Failur
             let until: serde_json::Value = answer.view()?;
             let until = until["until"].as_str().unwrap_or_default();
             screen.line(&format!("Given nothing until {until}."))?;
+            Ok(Exit::Ok)
+        }
+        NodeCommand::GiveUp { node, within } => {
+            let body = json!({ "node": node, "for_s": within });
+            let answer = converse(client.send(Method::POST, "/api/v1/nodes/give-up", Some(&body)))?;
+            if global.json {
+                return screen.json(&answer);
+            }
+            let given_up: GivenUp = answer.view()?;
+            let jobs: Vec<String> = given_up.jobs.iter().map(ToString::to_string).collect();
+            screen.line(&match jobs.is_empty() {
+                true => "Nothing was on it.".to_owned(),
+                false => format!("Given up: the runs of jobs {}.", jobs.join(", ")),
+            })?;
+            if let Some(until) = given_up.until {
+                screen.line(&format!("Given nothing until {until}."))?;
+            }
             Ok(Exit::Ok)
         }
         NodeCommand::Clear { node } => {

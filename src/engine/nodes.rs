@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::views::NodeView;
-use super::{Engine, EngineError};
+use super::views::{GivenUp, NodeView};
+use super::{Engine, EngineError, run};
 use crate::domain::id::NodeName;
 use crate::domain::quoted;
 use crate::domain::time::Timestamp;
@@ -132,6 +132,30 @@ pub async fn blacklist(
     let until = wrote.await?;
     engine.committed();
     Ok(until)
+}
+
+/// Gives up what is on a node that does not come back, and gives it nothing for a while: its jobs go elsewhere at no cost,
+/// and what it has of them is not taken any more. Of this service's runs alone: each service has its own.
+///
+/// # Errors
+/// `NotFound` for a node that is neither configured nor has anything; `Conflict` while it is just giving something back;
+/// the database's.
+pub async fn give_up(engine: &Engine, node: &str, within: Duration) -> Result<GivenUp, EngineError> {
+    let name = named(node)?;
+    let until = match engine.settings().nodes.find(&name) {
+        Some(_) => Some(blacklist(engine, node, within, "given up").await?),
+        None => None,
+    };
+    let claims = run::give_up(engine, &name).await?;
+    if until.is_none() && claims.is_empty() {
+        let what =
+            format!("no node is reached by ssh as {name}, and nothing is on it: `orch node list` shows them");
+        return Err(EngineError::NotFound { what });
+    }
+    Ok(GivenUp {
+        until: until.map(|until| until.to_string()),
+        jobs: claims.into_iter().map(|claim| claim.job.0).collect(),
+    })
 }
 
 /// Gives a node back all that was taken from it.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::domain::id::JobId;
 use crate::domain::job::{Claim, Job};
+use crate::git::GitError;
 use crate::store::{StoreError, jobs, runs};
 
 use super::contain::{Unit, limited};
@@ -78,19 +79,27 @@ pub async fn sweep(engine: &Engine) -> Result<Swept, EngineError> {
     for (id, why) in broken {
         swept.trouble.push(format!("run {id} cannot be read: {why}"));
     }
+    let mut silent = Vec::new();
     for claim in over {
+        let asked = far::asked(engine, claim).await;
+        // Once is enough to know that a machine does not answer.
+        if asked.as_ref().is_some_and(|target| silent.contains(target)) {
+            continue;
+        }
         match limited(engine, Unit::Job(claim.job), abandon(engine, claim)).await {
             Ok(()) => swept.runs += 1,
             Err(EngineError::Hangs) => {}
             Err(e) => {
                 let what = format!("run of job {} (claim {}): {e}", claim.job, claim.epoch);
                 swept.trouble.push(what);
+                let unreachable = matches!(e, EngineError::Git(GitError::Unreachable { .. }));
+                silent.extend(asked.filter(|_| unreachable));
             }
         }
     }
     swept.trouble.extend(check::sweep_left_over(engine).await?);
     swept.trouble.extend(rescue::go_on(engine).await?);
-    swept.trouble.extend(far::sweep(engine).await?);
+    swept.trouble.extend(far::sweep(engine, silent).await?);
     if let Err(e) = spare::sweep(engine).await {
         swept.trouble.push(format!("spare worktrees: {e}"));
     }

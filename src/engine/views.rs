@@ -24,7 +24,7 @@ pub use prune::{PruneCommand, PruneReport};
 pub use reap::{PlannedReap, ReapPlan, ReapReport, ReapedView};
 pub(super) use repair::USABLE;
 pub use repair::{
-    BreakerView, HangView, IncidentView, MatchView, MatchedView, NodeView, RepairView, RulesView,
+    BreakerView, GivenUp, HangView, IncidentView, MatchView, MatchedView, NodeView, RepairView, RulesView,
     StrategyStats,
 };
 pub use rescue::{KeptDetail, KeptView, RescueView, RescueWork};

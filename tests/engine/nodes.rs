@@ -12,7 +12,7 @@ use orch::engine::run::{Driven, abandon};
 use orch::engine::views::NodeView;
 use orch::engine::{EngineError, nodes};
 
-use super::house::{House, Plan, SHORT, git};
+use super::house::{Backend, House, SHORT, git, on_both};
 use crate::support::Sshd;
 
 /// What the developer does on the node; elsewhere it is what stands first.
@@ -35,12 +35,16 @@ enum Mode {
 impl Bed {
     /// A house with a node called `far`. None where there is no sshd.
     async fn new(mode: Mode, settings: &[&str]) -> Option<Self> {
+        Self::on(Backend::Sqlite, mode, settings).await
+    }
+
+    async fn on(backend: Backend, mode: Mode, settings: &[&str]) -> Option<Self> {
         let sshd = Sshd::start()?;
         let root = sshd_root();
         let mut plan = sshd
             .node("far", &root)
             .iter()
-            .fold(Plan::new(SHORT), |plan, line| plan.set(line));
+            .fold(backend.plan(SHORT), |plan, line| plan.set(line));
         if mode == Mode::Shim {
             plan = plan.set(concat!("nodes.far.orch = '", env!("CARGO_BIN_EXE_orch"), "'"));
         }
@@ -206,7 +210,7 @@ async fn what_an_agent_left_uncommitted_when_it_was_killed_is_kept(mode: Mode) {
 }
 
 async fn an_agent_that_runs_into_its_limit_is_ended_with_all_it_started(mode: Mode) {
-    let Some(bed) = Bed::new(mode, &[ONLY_THERE, "agent.timeout_s = 15"]).await else {
+    let Some(bed) = Bed::new(mode, &[ONLY_THERE, "agent.timeout_s = 8"]).await else {
         return;
     };
     let stubborn = "trap '' TERM; (trap '' TERM; setsid sleep 1000) & sleep 1000; sleep 1000";
@@ -361,6 +365,125 @@ async fn work_on_a_node_that_went_away_is_kept_there_and_fetched_when_it_is_back
     assert_eq!(bed.left_there(), [""; 0]);
 }
 
+async fn a_node_that_is_given_up_is_waited_for_no_longer_and_its_late_result_is_not_taken(backend: Backend) {
+    let Some(mut bed) = Bed::on(backend, Mode::Shim, &["node_slots = 1"]).await else {
+        return;
+    };
+    let hour = Duration::from_secs(3600);
+    nodes::blacklist(&bed.house.engine, "local", hour, "new disk")
+        .await
+        .unwrap();
+    let says = "echo \"$ORCH_PROMPT_FILE\" >where; echo at >\"$out/$(basename \"$PWD\").at\"; hold here";
+    bed.house.role("developer", says);
+    let task = bed.house.add("Say hello").await;
+    let first = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(first);
+    let at = bed.house.path(&format!("out/{}-{}.at", first.job, first.epoch));
+    driving.until("the agent holds", async || at.exists()).await;
+    bed.sshd.stop();
+    nodes::clear(&bed.house.engine, "local").await.unwrap();
+    let given_up = nodes::give_up(&bed.house.engine, "far", hour).await.unwrap();
+    assert_eq!(given_up.jobs, [first.job.0]);
+    assert_eq!(bed.node("far").await.stands, "blacklisted");
+    assert_eq!(driving.end().await.unwrap(), Driven::Over);
+    let job = bed.house.job(first).await;
+    assert_eq!(
+        (job.status, job.attempts),
+        (JobStatus::Queued, 0),
+        "it costs nothing"
+    );
+    let again = nodes::give_up(&bed.house.engine, "far", hour).await.unwrap();
+    assert_eq!(again.jobs, [0_i64; 0]);
+
+    // Both go on: the one there for nobody.
+    let second = bed.house.claim_one().await;
+    assert_eq!(bed.house.job(second).await.agent_node, None);
+    bed.house.go("here");
+    bed.house.drive(second).await;
+    bed.house
+        .until("the other one has ended, too", || bed.there().is_empty())
+        .await;
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+    let silent = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!(silent.trouble, [""; 0], "nobody expects it back");
+    bed.sshd.start_again();
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!(swept.trouble, [""; 0]);
+    assert_eq!(bed.left_there(), [""; 0]);
+    let written = bed.house.file("main", "where").unwrap();
+    assert!(
+        !written.starts_with(&bed.root().display().to_string()),
+        "{written}"
+    );
+    let kept = bed.house.wip();
+    let of_the_agent = kept.iter().filter_map(|wip| bed.house.kept(wip, "where"));
+    assert_eq!(of_the_agent.count(), 0, "{kept:?}");
+    let unknown = nodes::give_up(&bed.house.engine, "local", hour).await;
+    assert!(
+        matches!(unknown, Err(EngineError::NotFound { .. })),
+        "{unknown:?}"
+    );
+}
+
+async fn a_run_goes_on_when_its_connection_is_cut_whatever_the_database(backend: Backend) {
+    let Some(bed) = Bed::on(backend, Mode::Shim, &[ONLY_THERE]).await else {
+        return;
+    };
+    bed.house
+        .role("developer", &format!("{THERE}; echo before; hold here"));
+    let task = bed.house.add("Say hello").await;
+    let claim = bed.house.claim_one().await;
+    let mut driving = bed.house.driving(claim);
+    let dir = orch::engine::run::run_dir(&bed.house.engine, claim);
+    let printed = || orch::process::output_tail(&dir, 4096).unwrap();
+    driving
+        .until("the agent is followed", async || printed().contains("before"))
+        .await;
+    driving
+        .until("its connection is cut", async || bed.sshd.cut() > 0)
+        .await;
+    bed.house.go("here");
+    driving.end().await.unwrap();
+    bed.house.run_all().await;
+    assert_eq!(bed.house.stands(task).await, "done done");
+    assert_eq!(bed.house.ran(), ["developer", "reviewer"]);
+}
+
+on_both!(
+    a_node_that_is_given_up_is_waited_for_no_longer_and_its_late_result_is_not_taken,
+    a_run_goes_on_when_its_connection_is_cut_whatever_the_database,
+);
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_asked_once_by_a_sweep_whatever_it_has() {
+    let settings = [ONLY_THERE, "repair.enabled = false", "nodes.far.slots = 2"];
+    let Some(mut bed) = Bed::new(Mode::Bare, &settings).await else {
+        return;
+    };
+    bed.house
+        .role("developer", &format!("{THERE}; hold $ORCH_WORK_ITEM"));
+    let mut drives = Vec::new();
+    for title in ["One", "Two"] {
+        let task = bed.house.add(title).await;
+        let claim = bed.house.claim_one().await;
+        let mut driving = bed.house.driving(claim);
+        let name = task_name(&bed, task).await;
+        let reached = bed.house.path(&format!("out/{name}.reached"));
+        driving.until("the agent holds", async || reached.exists()).await;
+        drives.push(driving);
+    }
+    bed.sshd.stop();
+    for driving in drives {
+        driving.end().await.unwrap();
+    }
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!((swept.runs, swept.trouble.len()), (0, 1), "{:?}", swept.trouble);
+    bed.sshd.start_again();
+    let swept = orch::engine::recover::sweep(&bed.house.engine).await.unwrap();
+    assert_eq!((swept.runs, swept.trouble), (2, Vec::new()));
+}
+
 #[tokio::test]
 async fn the_doctor_says_in_one_line_what_a_node_lacks() {
     let Some(mut bed) = Bed::new(Mode::Shim, &[]).await else {
@@ -390,6 +513,13 @@ async fn the_doctor_says_in_one_line_what_a_node_lacks() {
     assert!(
         well.starts_with("ok: git version") && well.contains(", orch "),
         "{well}"
+    );
+    assert!(!well.contains("belongs to"), "nobody has used it: {well}");
+    fs::write(bed.root().join("owner"), "4711\n").unwrap();
+    let owned = doctor(&bed);
+    assert!(
+        owned.ends_with(&format!("; {} belongs to 4711", bed.root().display())),
+        "{owned}"
     );
     let config = fs::read_to_string(bed.house.path("orch.toml")).unwrap();
     let wrong = config.replace(env!("CARGO_BIN_EXE_orch"), "/nowhere/orch");
@@ -444,7 +574,7 @@ async fn what_a_node_could_not_forget_at_once_is_swept_when_it_answers_again() {
 
 #[tokio::test]
 async fn an_agent_that_nobody_looks_after_any_more_is_ended_on_its_node_by_itself() {
-    let Some(mut bed) = Bed::new(Mode::Shim, &[ONLY_THERE, "nodes.far.offline_s = 20"]).await else {
+    let Some(mut bed) = Bed::new(Mode::Shim, &[ONLY_THERE, "nodes.far.offline_s = 10"]).await else {
         return;
     };
     bed.house.role("developer", &format!("{THERE}; hold here"));

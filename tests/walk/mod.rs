@@ -22,5 +22,6 @@ mod pruning;
 mod questions;
 mod rescue;
 mod spares;
+mod ssh_nodes;
 mod stopped;
 mod ten_tasks;

@@ -1,7 +1,7 @@
 //! Whether agents could run on each node that is reached by ssh. Changes nothing there.
 
 use super::{Check, State};
-use crate::process::far::examine;
+use crate::process::far::{Examined, examine};
 use crate::process::{ProcessError, SshTarget};
 use crate::settings::{Settings, SshNode};
 
@@ -20,27 +20,31 @@ fn node(node: &SshNode) -> Check {
         identity_file: node.identity_file.clone(),
         known_hosts_file: node.known_hosts_file.clone(),
     };
-    let (git, orch) = match examine(node.name.as_str(), &target, &node.root, node.orch.as_deref()) {
-        Ok(found) => found,
-        Err(ProcessError::Far { why, .. }) => return Check::new(name, State::Fail, why),
-        Err(e) => {
-            let port = node.port.map_or(String::new(), |port| format!(" -p {port}"));
-            let found = format!(
-                "{e}; try `ssh -o BatchMode=yes{port} {} true` as the user of the service",
-                node.host
-            );
-            return Check::new(name, State::Fail, found);
-        }
-    };
+    let Examined { git, orch, owner } =
+        match examine(node.name.as_str(), &target, &node.root, node.orch.as_deref()) {
+            Ok(found) => found,
+            Err(ProcessError::Far { why, .. }) => return Check::new(name, State::Fail, why),
+            Err(e) => {
+                let port = node.port.map_or(String::new(), |port| format!(" -p {port}"));
+                let found = format!(
+                    "{e}; try `ssh -o BatchMode=yes{port} {} true` as the user of the service",
+                    node.host
+                );
+                return Check::new(name, State::Fail, found);
+            }
+        };
     if !is_new_enough(&git) {
         let (major, minor) = GIT;
         let found = format!("{git} is there: install {major}.{minor} or newer");
         return Check::new(name, State::Fail, found);
     }
+    let owner = owner.map_or(String::new(), |owner| {
+        format!("; {} belongs to {owner}", node.root)
+    });
     match orch {
         None => {
             let found = format!(
-                "{git}; without orch there a run ends with its connection: set nodes.{}.orch",
+                "{git}{owner}; without orch there a run ends with its connection: set nodes.{}.orch",
                 node.name
             );
             Check::new(name, State::Ok, found)
@@ -48,7 +52,7 @@ fn node(node: &SshNode) -> Check {
         Some(there) => {
             let here = concat!("orch ", env!("CARGO_PKG_VERSION"));
             match there.starts_with(here) {
-                true => Check::new(name, State::Ok, format!("{git}, {there}")),
+                true => Check::new(name, State::Ok, format!("{git}, {there}{owner}")),
                 false => {
                     let found = format!("{there} is there, and this is {here}: install the same version");
                     Check::new(name, State::Fail, found)

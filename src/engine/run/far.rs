@@ -30,7 +30,9 @@ const AGAIN_AFTER_MS: [u64; 3] = [500, 2000, 8000];
 /// The key of the database's name on nodes.
 const OWNER: &str = "nodes.owner";
 /// Says in a run's folder that its node has nothing of it any more that is not here.
-const BACK: &str = "far.back";
+pub(super) const BACK: &str = "far.back";
+/// What stands in it when nobody waits for the work any more.
+pub(super) const GIVEN_UP: &str = "given up";
 /// What stands in it when there was no worktree.
 const GONE: &str = "gone";
 /// Says there that the node has nothing of it at all.
@@ -67,6 +69,9 @@ pub(super) async fn carry(engine: &Engine, a: &Attempt, node: &NodeName) -> Resu
         (far, Carry::There(greeting)) => (far, greeting),
         (_, Carry::Refused(e)) => return Ok(Carried::Refused(refused(node, &e))),
     };
+    if is_given_up(&run_dir) {
+        return Ok(Carried::Refused(offline(node.as_str(), "it was given up")));
+    }
     let command = command_at(engine, a, (Path::new(&far.prompt()), Path::new(&far.worktree())))?;
     let spec = far_spec(engine, a, &far, &command, greeting.env)?;
     far.write(&run_dir)?;
@@ -234,9 +239,9 @@ fn word(back: Back) -> &'static str {
 }
 
 /// What an earlier look came to, if there was one.
-fn known_back(note: &Path) -> Result<Option<Back>, EngineError> {
+pub(super) fn known_back(note: &Path) -> Result<Option<Back>, EngineError> {
     match std::fs::read_to_string(note) {
-        Ok(text) if text == GONE => Ok(Some(Back::Gone)),
+        Ok(text) if text == GONE || text == GIVEN_UP => Ok(Some(Back::Gone)),
         Ok(_) => Ok(Some(Back::Brought)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(EngineError::file(note)(e)),
@@ -262,11 +267,14 @@ pub(super) fn or_later(
 }
 
 /// Removes on the nodes what is left of runs whose work is here, where that could not be done at once. Answers what
-/// could not be.
-pub(in crate::engine) async fn sweep(engine: &Engine) -> Result<Vec<String>, EngineError> {
+/// could not be. Those that are `silent` are not asked.
+pub(in crate::engine) async fn sweep(
+    engine: &Engine,
+    mut silent: Vec<SshTarget>,
+) -> Result<Vec<String>, EngineError> {
     let runs = engine.settings().data_dir.join("runs");
     blocking(move || {
-        let (mut trouble, mut silent) = (Vec::new(), Vec::new());
+        let mut trouble = Vec::new();
         for dir in std::fs::read_dir(&runs).into_iter().flatten().flatten() {
             let dir = dir.path();
             if !dir.join(BACK).exists() || dir.join(FORGOTTEN).exists() {
@@ -285,8 +293,14 @@ pub(in crate::engine) async fn sweep(engine: &Engine) -> Result<Vec<String>, Eng
                 continue;
             }
             if let Err(e) = forget(&far, &dir) {
+                let offline = matches!(e, EngineError::Process(ProcessError::Offline { .. }));
+                // Nobody expects a node back that was given up.
+                if offline && is_given_up(&dir) {
+                    silent.push(far.target);
+                    continue;
+                }
                 trouble.push(format!("run {} on node {}: {e}", far.name, far.node));
-                if matches!(e, EngineError::Process(ProcessError::Offline { .. })) {
+                if offline {
                     silent.push(far.target);
                 }
             }
@@ -296,7 +310,15 @@ pub(in crate::engine) async fn sweep(engine: &Engine) -> Result<Vec<String>, Eng
     .await
 }
 
+fn is_given_up(dir: &Path) -> bool {
+    std::fs::read_to_string(dir.join(BACK)).is_ok_and(|text| text == GIVEN_UP)
+}
+
 fn forget(far: &FarRun, dir: &Path) -> Result<(), EngineError> {
+    // Its agent may work there to this day.
+    if is_given_up(dir) {
+        far.end()?;
+    }
     far.forget()?;
     process::far::note(&dir.join(FORGOTTEN), "")?;
     Ok(())
@@ -311,14 +333,28 @@ pub(super) async fn take_over(
     loop {
         let why = match bring_back(engine, &a.project, a.claim).await {
             Err(EngineError::Git(GitError::Unreachable { why, .. })) => why,
+            Ok(Some(Back::Gone)) if is_given_up(&run_dir(engine, a.claim)) => {
+                return Ok(Err(offline(node(a), "it was given up")));
+            }
             other => return other.map(Ok),
         };
         match pauses.next() {
             Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-            None => {
-                let node = a.job.agent_node.as_ref().map_or("?", NodeName::as_str);
-                return Ok(Err(offline(node, &why)));
-            }
+            None => return Ok(Err(offline(node(a), &why))),
         }
     }
+}
+
+fn node(a: &Attempt) -> &str {
+    a.job.agent_node.as_ref().map_or("?", NodeName::as_str)
+}
+
+/// The machine that has the work of a run and was not asked for it yet.
+pub(in crate::engine) async fn asked(engine: &Engine, claim: Claim) -> Option<SshTarget> {
+    let dir = run_dir(engine, claim);
+    let target = move || {
+        let far = FarRun::read(&dir).ok().flatten();
+        Ok::<_, EngineError>(far.filter(|_| !dir.join(BACK).exists()).map(|far| far.target))
+    };
+    blocking(target).await.ok().flatten()
 }

@@ -8,6 +8,7 @@ mod failed;
 pub(super) mod far;
 mod finish;
 mod forge;
+mod given_up;
 mod judge;
 mod merge;
 mod perform;
@@ -36,6 +37,7 @@ use crate::store::{Conn, Guarded, StoreError, jobs, runs, spend, tasks};
 
 pub(super) use failed::{end_tree_in, fail, without_stage};
 pub(super) use finish::packet_of;
+pub(super) use given_up::give_up;
 pub(super) use tidy::wip_copy;
 
 use super::transition::{Abort, Ending, Hold, Setting};

@@ -142,6 +142,16 @@ pub struct BreakerView {
     pub until: Option<String>,
 }
 
+/// What was given up with a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GivenUp {
+    /// Until when the node is given nothing, RFC 3339; none where it is not configured any more.
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
+    /// Jobs of which a run was on it.
+    pub jobs: Vec<i64>,
+}
+
 /// A machine on which agents run, and what repair took from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {

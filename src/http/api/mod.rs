@@ -64,6 +64,7 @@ use super::openapi;
     repair::reset,
     nodes::list,
     nodes::blacklist,
+    nodes::give_up,
     nodes::clear,
     leases::list,
     leases::release,

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 
 use crate::engine::Engine;
 use crate::engine::nodes;
-use crate::engine::views::{NodeView, shapes};
+use crate::engine::views::{GivenUp, NodeView, shapes};
 use crate::http::body::Body;
 use crate::http::error::Problem;
-use crate::http::openapi::refusals::{NoSuch, Unusable};
+use crate::http::openapi::refusals::{NoSuch, Unfitting, Unusable};
 use crate::http::resource;
 
 /// How long a node is off, unless the client says it.
@@ -22,6 +22,7 @@ const LONGEST: u64 = 366 * 86_400;
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/nodes", "GET").route(web::get().to(list)))
         .service(resource("/nodes/blacklist", "POST").route(web::post().to(blacklist)))
+        .service(resource("/nodes/give-up", "POST").route(web::post().to(give_up)))
         .service(resource("/nodes/clear", "POST").route(web::post().to(clear)));
 }
 
@@ -68,10 +69,39 @@ pub(super) async fn blacklist(
     asked: Body<Blacklist>,
 ) -> Result<impl Responder, Problem> {
     let asked = asked.0;
-    let within = Duration::from_secs(asked.for_s.unwrap_or(USUAL).clamp(1, LONGEST));
+    let within = within(asked.for_s);
     let until = nodes::blacklist(&engine, &asked.node, within, &asked.reason).await?;
     let until = until.to_string();
     Ok(web::Json(OffView { until }))
+}
+
+/// Which node is not waited for any more.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GiveUpNode)]
+pub(super) struct GiveUp {
+    /// Its name.
+    #[schema(value_type = shapes::NodeName)]
+    node: String,
+    /// For how long it is given nothing, seconds, at least 1; 1800 unless it is given.
+    for_s: Option<u64>,
+}
+
+/// Gives up what is on a node that does not come back: its jobs go elsewhere, and what it has of them is not taken.
+#[utoipa::path(
+    post, path = "/nodes/give-up", tag = "repair", operation_id = "give_up_node", request_body = GiveUp,
+    responses((status = OK, description = "It is not waited for.", body = GivenUp), NoSuch, Unfitting, Unusable)
+)]
+pub(super) async fn give_up(
+    engine: web::Data<Engine>,
+    asked: Body<GiveUp>,
+) -> Result<impl Responder, Problem> {
+    let within = within(asked.0.for_s);
+    Ok(web::Json(nodes::give_up(&engine, &asked.0.node, within).await?))
+}
+
+fn within(for_s: Option<u64>) -> Duration {
+    Duration::from_secs(for_s.unwrap_or(USUAL).clamp(1, LONGEST))
 }
 
 /// Which node gets everything back.

@@ -297,7 +297,18 @@ pub fn note(path: &Path, text: &str) -> Result<(), ProcessError> {
     files::write_durably(path, text.as_bytes())
 }
 
-/// What a node has to have, as it says itself: the versions of git and, where `orch` names it, of this program.
+/// What is on a node, as it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// The version of git.
+    pub git: String,
+    /// That of this program, where `orch` names it.
+    pub orch: Option<String>,
+    /// The installation whose the root is, once one has used it.
+    pub owner: Option<String>,
+}
+
+/// Asks a node for what it has to have.
 ///
 /// # Errors
 /// `Offline`, or `Far` with what is missing.
@@ -306,7 +317,7 @@ pub fn examine(
     target: &SshTarget,
     root: &str,
     orch: Option<&str>,
-) -> Result<(String, Option<String>), ProcessError> {
+) -> Result<Examined, ProcessError> {
     let said = target.call(scripts::EXAMINE, &[root, orch.unwrap_or_default()], &[], QUICK)?;
     if said.code != 0 {
         return Err(ProcessError::Far {
@@ -317,6 +328,13 @@ pub fn examine(
         });
     }
     let text = String::from_utf8_lossy(&said.stdout);
-    let mut lines = text.lines().map(str::to_owned);
-    Ok((lines.next().unwrap_or_default(), lines.next()))
+    let mut examined = Examined::default();
+    for (n, line) in text.lines().enumerate() {
+        match line.strip_prefix("owner ") {
+            Some(owner) => examined.owner = Some(owner.to_owned()),
+            None if n == 0 => line.clone_into(&mut examined.git),
+            None => examined.orch = Some(line.to_owned()),
+        }
+    }
+    Ok(examined)
 }

@@ -51,7 +51,7 @@ git update-index -q --refresh >&2 || :
 ' orch "$bare" "$tree" "$run" "$4" "$5" "$6"
 "#;
 
-/// `root orch`: prints what is there, and ends with 1 and what to do where something is missing. Changes nothing.
+/// `root orch`: prints what is there, and whose the root is, and ends with 1 and what to do where something is missing. Changes nothing.
 pub const EXAMINE: &str = r#"
 unset CDPATH
 fail() { echo "$*" >&2; exit 1; }
@@ -67,6 +67,7 @@ done
 [ -d "$place" ] && [ -w "$place" ] || fail "$place cannot be written: change its owner, or set root"
 git --version
 [ -z "$2" ] || "$2" --version || fail "$2 does not run there: install it, or correct orch"
+[ ! -s "$1/owner" ] || { printf 'owner ' && cat -- "$1/owner"; }
 "#;
 
 /// `path`, the content on stdin.
