@@ -472,7 +472,7 @@ fn aside(bed: &Bed, n: usize) {
         "INSERT INTO retry_scopes (scope, failures) VALUES ('batch:due', 1)".to_owned(),
         "UPDATE tasks SET batch = 'b' || id WHERE pruned_at IS NOT NULL".to_owned(),
         "UPDATE tasks SET batch = 'due', status = 'done', finished_at = 1 WHERE work_item_id = 'T-39'".to_owned(),
-        format!("INSERT INTO node_cuts (node, until, reason) VALUES ('local', 1, 'oom')"),
+        "INSERT INTO node_cuts (node, until, reason) VALUES ('local', 1, 'oom')".to_owned(),
         format!("INSERT INTO node_cuts (node, until, reason) {numbers} SELECT 'n' || (i % 9), {now}, 'oom' FROM n"),
         "INSERT INTO node_states (node, off_how, off_until, reason, since) VALUES ('far', 'cooled', 1, 'x', 1)".to_owned(),
     ];
