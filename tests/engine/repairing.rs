@@ -217,6 +217,20 @@ async fn a_quota_that_is_reset_soon_or_was_costs_nothing_either_whoever_agreed_t
 }
 
 #[tokio::test]
+async fn a_quota_that_the_agent_reports_counts_however_much_is_printed_after_it() {
+    let stages = format!("preset = 'claude'\n{SHORT}");
+    let house = Plan::new(&stages).build().await;
+    let says = r#"echo '{"type":"result","is_error":true,"session_id":"s","result":"usage limit reached. Try again in 2 hours"}'"#;
+    house.role("developer", &format!("{says}; yes bye | head -n 2000; exit 1"));
+    house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    house.drive(claim).await;
+    let job = house.job(claim).await;
+    let waits = job.available_at.since(house.engine.now()).as_secs();
+    assert_eq!((job.status, job.attempts, waits), (JobStatus::Queued, 0, 7200));
+}
+
+#[tokio::test]
 async fn what_a_person_has_to_look_at_blocks_at_once_and_is_told_once() {
     let house = house(
         &["queue.max_attempts = 5"],
