@@ -5,14 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use orch::domain::id::TaskId;
+use orch::domain::id::{NodeName, TaskId};
 use orch::domain::job::JobStatus;
 use orch::engine::repair::operate;
 use orch::engine::run::{Driven, abandon};
 use orch::engine::views::NodeView;
 use orch::engine::{EngineError, nodes};
 
-use super::house::{Backend, House, SHORT, git, on_both};
+use super::house::{Backend, House, Plan, SHORT, git, on_both};
 use crate::support::Sshd;
 
 /// What the developer does on the node; elsewhere it is what stands first.
@@ -697,6 +697,18 @@ async fn a_node_is_blacklisted_by_hand_with_a_reason_and_what_needs_a_label_goes
     assert_eq!(bed.house.job(claim).await.agent_node.unwrap().as_str(), "far");
     bed.house.drive(claim).await;
     assert!(bed.prompts().starts_with(&bed.root().display().to_string()));
+}
+
+#[tokio::test]
+async fn what_needs_a_label_is_claimed_for_the_node_that_has_it() {
+    let plan = Plan::new(SHORT)
+        .set("nodes.far.host = 'nowhere.invalid'")
+        .set("nodes.far.labels = ['gpu', 'big']");
+    let house = plan.agent_with("labels = ['gpu']").build().await;
+    house.add("Say hello").await;
+    let claim = house.claim_one().await;
+    let node = house.job(claim).await.agent_node;
+    assert_eq!(node.as_ref().map(NodeName::as_str), Some("far"));
 }
 
 #[tokio::test]
