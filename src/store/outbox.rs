@@ -384,6 +384,21 @@ pub fn hold_back_tracker(conn: &mut Conn, tracker: TrackerKind, until: Timestamp
     Ok(())
 }
 
+/// Lets what a task has for a receiver be tried now, however long it was to wait: somebody waits for it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn hurry(conn: &mut Conn, task: TaskId, channel: Channel, now: Timestamp) -> Result<(), StoreError> {
+    on!(conn, c => diesel::update(outbox::table)
+        .filter(Pending)
+        .filter(outbox::task_id.eq(task.0))
+        .filter(outbox::channel.eq(channel.as_str()))
+        .filter(outbox::available_at.gt(now.0))
+        .set(outbox::available_at.eq(now.0))
+        .execute(c))?;
+    Ok(())
+}
+
 /// Gives a pending notice up.
 ///
 /// # Errors

@@ -97,9 +97,9 @@ const ELSEWHERE: [Elsewhere; 17] = [
         known: "needs a Gitea; who dies before or after it asks main and the pull request again: gitea::client, engine::at_gitea",
     },
     Elsewhere {
-        point: "commit engine::run::forge::number_pull",
+        point: "commit engine::run::forge::hurry",
         on: BOTH,
-        known: "needs a Gitea; one row that says what Gitea is asked for again without it: engine::at_gitea",
+        known: "needs a Gitea; it only brings forward what would be sent later: engine::at_gitea",
     },
     Elsewhere {
         point: "commit engine::run::forge::close_row",

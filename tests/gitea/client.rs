@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orch::domain::forge::{self, PullState};
 use orch::domain::id::Sha;
-use orch::integrations::forge::gitea::{Gitea, GiteaError, Merging, NewComment, NewPull, Sent};
+use orch::integrations::forge::gitea::{Ensured, Gitea, GiteaError, Merging, NewComment, NewPull, Sent};
 
 use super::{NOW, branch, client, client_with, sha};
 use crate::support::fake_gitea::{FakeGitea, REPOSITORY, TOKEN};
@@ -19,7 +19,7 @@ struct Ready {
     number: i64,
 }
 
-async fn ensure(gitea: &Gitea) -> Result<i64, GiteaError> {
+async fn ensure(gitea: &Gitea) -> Result<Ensured, GiteaError> {
     let new = NewPull {
         branch: &branch("feature/x"),
         base: &branch("main"),
@@ -29,15 +29,17 @@ async fn ensure(gitea: &Gitea) -> Result<i64, GiteaError> {
     gitea.ensure_pull(&new, NOW).await
 }
 
-async fn before(ready: &Ready, known: Option<i64>) -> Merging {
-    let new = NewPull {
-        branch: &branch("feature/x"),
-        base: &branch("main"),
-        title: "SHOP-1: Search",
-        body: "By Orch",
-    };
+fn opened(ensured: Ensured) -> i64 {
+    match ensured {
+        Ensured::Open(number) => number,
+        Ensured::NothingToMerge => unreachable!("nothing to merge"),
+    }
+}
+
+async fn before(ready: &Ready) -> Merging {
     let heads = (&ready.head, &ready.main);
-    ready.gitea.before_merge(&new, known, heads, NOW).await.unwrap()
+    let (gitea, main) = (&ready.gitea, branch("main"));
+    gitea.before_merge(ready.number, &main, heads, NOW).await.unwrap()
 }
 
 async fn ready() -> Ready {
@@ -45,7 +47,7 @@ async fn ready() -> Ready {
     let main = sha(&fake.head(REPOSITORY, "main").unwrap());
     let head = sha(&fake.commit(REPOSITORY, "feature/x", &[("a", "1\n")]));
     let gitea = client(&fake);
-    let number = ensure(&gitea).await.unwrap();
+    let number = opened(ensure(&gitea).await.unwrap());
     fake.take_seen();
     Ready {
         fake,
@@ -63,20 +65,22 @@ async fn a_pull_request_is_opened_once_however_often_and_whatever_became_of_the_
     fake.commit(REPOSITORY, "feature/y", &[("a", "2\n")]);
     fake.open_pull(REPOSITORY, "feature/y");
     let gitea = client(&fake);
-    fake.slow(1, Duration::ZERO);
+    fake.slow(4, Duration::ZERO);
     fake.drop_answer(1);
     let gone = ensure(&gitea).await;
     assert!(matches!(gone, Err(GiteaError::Unanswered { .. })), "{gone:?}");
-    let number = ensure(&gitea).await.unwrap();
-    assert_eq!(ensure(&gitea).await.unwrap(), number);
+    let number = opened(ensure(&gitea).await.unwrap());
+    assert_eq!(ensure(&gitea).await, Ok(Ensured::Open(number)));
+    let seen = fake.take_seen();
     assert_eq!(
-        fake.take_seen(),
-        ["GET pulls 200", "POST pulls -", "GET pulls 200", "GET pulls 200"]
+        seen[4..],
+        ["POST pulls -", "GET pulls 200", "GET pulls 200"],
+        "{seen:?}"
     );
     assert_eq!(fake.pulls(REPOSITORY).len(), 2);
     // What was closed does not count.
     fake.close(REPOSITORY, u64::try_from(number).unwrap());
-    assert_ne!(ensure(&gitea).await.unwrap(), number);
+    assert_ne!(ensure(&gitea).await, Ok(Ensured::Open(number)));
 }
 
 #[actix_rt::test]
@@ -169,13 +173,13 @@ async fn a_comment_is_left_once_however_often_and_whatever_became_of_the_answers
 async fn a_merge_moves_main_to_exactly_the_head_and_is_asked_for_once() {
     let ready = ready().await;
     let number = ready.number;
-    assert_eq!(before(&ready, None).await, Merging::Ready { number });
+    assert_eq!(before(&ready).await, Merging::Ready);
     assert_eq!(
         ready.gitea.merge(number, &ready.head, NOW).await,
         Ok(Sent::Merged)
     );
     assert_eq!(ready.fake.head(REPOSITORY, "main").unwrap(), ready.head.as_str());
-    assert_eq!(before(&ready, Some(number)).await, Merging::Already);
+    assert_eq!(before(&ready).await, Merging::Already);
     assert!(ready.gitea.was_merged(number, &ready.head, NOW).await.unwrap());
     assert!(!ready.gitea.was_merged(number, &ready.main, NOW).await.unwrap());
     let body = ready
@@ -190,6 +194,8 @@ async fn a_merge_moves_main_to_exactly_the_head_and_is_asked_for_once() {
         body.contains("fast-forward-only") && body.contains(ready.head.as_str()),
         "{body}"
     );
+    // What is merged needs no other one.
+    assert_eq!(ensure(&ready.gitea).await, Ok(Ensured::NothingToMerge));
     // Asked again all the same, it is known by the pull request and not by the refusal.
     assert_eq!(
         ready.gitea.merge(number, &ready.head, NOW).await,
@@ -274,23 +280,17 @@ async fn every_documented_refusal_of_a_merge_means_something_of_its_own() {
         ask(&r, &r.head).await,
         "stale: fatal: Not possible to fast-forward, aborting."
     );
-    assert!(matches!(
-        before(&r, Some(r.number)).await,
-        Merging::Stale { found: Some(_) }
-    ));
+    assert!(matches!(before(&r).await, Merging::Stale { found: Some(_) }));
 
     let r = ready().await;
     r.fake.close(REPOSITORY, number(&r));
     assert_eq!(ask(&r, &r.head).await, "closed");
-    assert_eq!(
-        before(&r, Some(r.number)).await,
-        Merging::Closed { number: r.number }
-    );
+    assert_eq!(before(&r).await, Merging::Closed);
 
     // As one commit of its own: main has the change, and not the head.
     let r = ready().await;
     r.fake.squash(REPOSITORY, number(&r));
-    assert_eq!(before(&r, Some(r.number)).await, Merging::Already);
+    assert_eq!(before(&r).await, Merging::Already);
 }
 
 #[actix_rt::test]

@@ -5,6 +5,7 @@
 mod client;
 mod fake;
 mod git;
+mod walk;
 
 use std::path::PathBuf;
 

@@ -27,6 +27,8 @@ pub enum Trouble {
 pub struct Failing {
     percent: u64,
     dice: Dice,
+    /// How many did.
+    pub failed: usize,
 }
 
 impl Failing {
@@ -34,6 +36,7 @@ impl Failing {
         Self {
             percent,
             dice: Dice::new(seed),
+            failed: 0,
         }
     }
 
@@ -42,6 +45,7 @@ impl Failing {
         if self.dice.below(100) >= self.percent {
             return None;
         }
+        self.failed += 1;
         Some(match self.dice.below(4) {
             0 => Trouble::Status(502),
             1 => Trouble::Dropped,

@@ -171,6 +171,7 @@ fn one_project(project: &Project, settings: &Settings) -> Vec<Check> {
         .map(|role| program(project.agent(role), &presets))
         .collect();
     let mut checks = vec![repo];
+    checks.extend(super::forge::forge(project, settings));
     if project.test_command.is_none() {
         let found = format!(
             "no test_command in {}: Orch merges nothing and waits for a person's merge",

@@ -1,6 +1,7 @@
 //! `orch doctor`: checks everything that Orch needs and says what to do. Changes nothing.
 
 mod checks;
+mod forge;
 mod nodes;
 mod plane;
 

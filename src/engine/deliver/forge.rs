@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::delivery::{Channel, Fate, Sending, fate};
 use crate::domain::time::Timestamp;
 use crate::integrations::forge::Forge;
-use crate::integrations::forge::gitea::{Gitea, GiteaError, NewComment, NewPull};
+use crate::integrations::forge::gitea::{Ensured, Gitea, GiteaError, NewComment, NewPull};
 use crate::store::outbox::{self, Failed, Notice, OutboxKind};
 use crate::store::pull_requests::{self, PullRequest, PullRequestState};
 use crate::store::{Conn, Guarded, StoreError};
@@ -116,18 +116,19 @@ impl Round<'_> {
             body: notice.text("body"),
         };
         match gitea.ensure_pull(&new, self.engine.now()).await {
-            Ok(number) => Went {
+            Ok(Ensured::Open(number)) => Went {
                 opened: Some((pull.id, number)),
                 ..Went::of(Sending::Accepted)
             },
+            Ok(Ensured::NothingToMerge) => Went::of(Sending::Accepted),
             Err(e) => e.into(),
         }
     }
 
     async fn comment_on(&self, gitea: &Gitea, notice: &Notice, pull: &PullRequest) -> Went {
         let Some(number) = pull.forge_number else {
-            let why = "its pull request was never opened there".to_owned();
-            return Went::of(Sending::Refused { why });
+            // It was merged before it could be opened there.
+            return Went::of(Sending::Accepted);
         };
         let comment = NewComment {
             number,

@@ -1,20 +1,21 @@
 //! Merges a candidate at its forge. Locally git itself moves main; at Gitea what stands before the merge is asked, the merge
 //! is sent once, and the pull request is asked what became of it. Never sends a merge without a last look at the lease.
 
+use crate::domain::delivery::Channel;
 use crate::domain::gate::Verdict;
 use crate::domain::id::Sha;
 use crate::domain::pipeline::GateSpec;
 use crate::domain::walk::{self, Answer};
 use crate::git::FastForward;
 use crate::integrations::forge::Forge;
-use crate::integrations::forge::gitea::{Gitea, GiteaError, Merging, NewPull, Sent};
+use crate::integrations::forge::gitea::{Gitea, GiteaError, Merging, Sent};
 use crate::store::pull_requests::{self, PullRequest};
-use crate::store::{Conn, Guarded};
+use crate::store::{Conn, outbox};
 
 use super::super::lease::{self, MergeLease};
 use super::super::look::{Question, look};
 use super::super::transition::Abort;
-use super::super::{Engine, EngineError, blocking};
+use super::super::{Engine, EngineError, Hint, blocking};
 use super::judge::{Judgement, standing};
 use super::perform::perform;
 use super::{Attempt, Step};
@@ -82,24 +83,24 @@ async fn at_gitea(
     (head, main): (&Sha, &Sha),
 ) -> Result<Came, EngineError> {
     let row = pull_of(engine, a).await?;
-    let known = row.as_ref().and_then(|row| row.forge_number);
-    let title = format!("{}: {}", a.task.work_item_id, a.task.title);
-    let new = NewPull {
-        branch: &a.task.branch,
-        base: &a.project.config.main,
-        title: &title,
-        body: "Opened by Orch to be merged.",
+    // The outbox alone opens it: two would race, and open two.
+    let Some(number) = row.and_then(|row| row.forge_number) else {
+        hurry(engine, a).await?;
+        let why = "its pull request is not open at Gitea yet: `orch outbox` says why, where it takes long"
+            .to_owned();
+        return Ok(Came::Wait { why });
     };
+    let main_branch = &a.project.config.main;
     let wait = |e: GiteaError| Came::Wait { why: e.to_string() };
-    let number = match gitea.before_merge(&new, known, (head, main), engine.now()).await {
-        Ok(Merging::Ready { number }) => number,
+    match gitea
+        .before_merge(number, main_branch, (head, main), engine.now())
+        .await
+    {
+        Ok(Merging::Ready) => {}
         Ok(Merging::Already) => return Ok(Came::Merged { left_behind: None }),
         Ok(Merging::Stale { .. }) => return Ok(Came::Again),
-        Ok(Merging::Closed { .. }) => return Ok(Came::Closed),
+        Ok(Merging::Closed) => return Ok(Came::Closed),
         Err(e) => return Ok(wait(e)),
-    };
-    if let Some(row) = row.filter(|_| known != Some(number)) {
-        number_pull(engine, a, row.id, number).await?;
     }
     lease::last_look(engine, lease).await?;
     match gitea.merge(number, head, engine.now()).await {
@@ -110,7 +111,7 @@ async fn at_gitea(
     }
     let arrived = async {
         let now = engine.now();
-        match gitea.branch_head(&a.project.config.main, now).await? {
+        match gitea.branch_head(main_branch, now).await? {
             Some(main) => gitea.contains(&main, head, now).await,
             None => Ok(false),
         }
@@ -120,7 +121,7 @@ async fn at_gitea(
         Ok(false) => Came::Mismatch {
             why: format!(
                 "pull request {number} is merged, and {} does not contain {}, which was tested: look at it before anything else is merged",
-                a.project.config.main,
+                main_branch,
                 head.short()
             ),
         },
@@ -154,15 +155,16 @@ async fn pull_of(engine: &Engine, a: &Attempt) -> Result<Option<PullRequest>, En
     Ok(read.await?)
 }
 
-async fn number_pull(engine: &Engine, a: &Attempt, row: i64, number: i64) -> Result<(), EngineError> {
-    let (hold, now) = (a.hold(), engine.now());
+/// A merge waits for the pull request: what it is opened by may have been put off for an hour.
+async fn hurry(engine: &Engine, a: &Attempt) -> Result<(), EngineError> {
+    let (hold, task, now) = (a.hold(), a.task.id, engine.now());
     let write = engine.store().write(move |tx| {
         hold.check(tx)?;
-        // Lost: it was pruned meanwhile.
-        let _: Guarded<()> = pull_requests::numbered(tx, row, number, now)?;
-        Ok::<_, Abort>(())
+        Ok::<_, Abort>(outbox::hurry(tx, task, Channel::Forge, now)?)
     });
-    Ok(write.await?)
+    write.await?;
+    engine.hint(Hint::Outbox);
+    Ok(())
 }
 
 /// A person closed the pull request instead of merging it: back to development, as for any gate that is red.

@@ -321,6 +321,13 @@ impl FakeGitea {
         self.world().repositories.get_mut(name).unwrap().archived = archived;
     }
 
+    /// Its one webhook from now on.
+    pub fn hook(&self, name: &str, url: &str, content_type: &str, events: &[&str]) {
+        let config = json!({ "url": url, "content_type": content_type });
+        let hook = json!({ "id": 1, "type": "gitea", "active": true, "events": events, "config": config });
+        self.world().repositories.get_mut(name).unwrap().hooks = vec![hook];
+    }
+
     pub fn allow_fast_forward(&self, name: &str, allowed: bool) {
         let mut world = self.world();
         world.repositories.get_mut(name).unwrap().allows_fast_forward = allowed;
@@ -383,6 +390,11 @@ impl FakeGitea {
     /// So many of a hundred requests to the API go wrong from now on, the same for the same seed; none of a hundred: no more.
     pub fn failing(&self, percent: u64, seed: u64) {
         self.world().failing = Failing::new(percent, seed);
+    }
+
+    /// How many went wrong so.
+    pub fn failed(&self) -> usize {
+        self.world().failing.failed
     }
 
     // --- looking

@@ -4,22 +4,18 @@
 use serde_json::json;
 
 use crate::domain::forge::PullState;
-use crate::domain::id::Sha;
+use crate::domain::id::{BranchName, Sha};
 use crate::domain::time::Timestamp;
 
 use super::Gitea;
 use super::error::GiteaError;
 use super::exchange::Call;
-use super::pulls::NewPull;
 
 /// What stands before a merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merging {
-    /// Nothing: this pull request is to be merged.
-    Ready {
-        /// Its number.
-        number: i64,
-    },
+    /// Nothing: it is to be merged.
+    Ready,
     /// It is in main, or was merged with exactly this head.
     Already,
     /// Main is elsewhere than the candidate was tested on.
@@ -27,11 +23,8 @@ pub enum Merging {
         /// Where it is; none when it was deleted.
         found: Option<Sha>,
     },
-    /// A person closed the pull request.
-    Closed {
-        /// Its number.
-        number: i64,
-    },
+    /// A person closed the pull request, or merged it as it was before.
+    Closed,
 }
 
 /// What became of one request to merge.
@@ -54,38 +47,31 @@ pub enum Sent {
 }
 
 impl Gitea {
-    /// Looks what stands before a merge of `head` into `main`, which is believed to be at `expected`. Opens the pull request
-    /// if there is none. `known` is its number, where that was recorded.
+    /// Looks what stands before a merge of this pull request's `head` into `main`, which is believed to be at `expected`.
     ///
     /// # Errors
     /// See [`GiteaError`].
     pub async fn before_merge(
         &self,
-        new: &NewPull<'_>,
-        known: Option<i64>,
+        number: i64,
+        main: &BranchName,
         (head, expected): (&Sha, &Sha),
         now: Timestamp,
     ) -> Result<Merging, GiteaError> {
-        let main = self.branch_head(new.base, now).await?;
+        let main = self.branch_head(main, now).await?;
         if let Some(main) = &main
             && self.contains(main, head, now).await?
         {
             return Ok(Merging::Already);
         }
-        if let Some(number) = known {
-            let pull = self.pull(number, now).await?;
-            match pull.state {
-                PullState::Merged if pull.head.as_ref() == Some(head) => return Ok(Merging::Already),
-                PullState::Closed => return Ok(Merging::Closed { number }),
-                // An older one of the same branch does not count.
-                PullState::Merged | PullState::Open => {}
-            }
-        }
-        if main.as_ref() != Some(expected) {
-            return Ok(Merging::Stale { found: main });
-        }
-        let number = self.ensure_pull(new, now).await?;
-        Ok(Merging::Ready { number })
+        let pull = self.pull(number, now).await?;
+        Ok(match pull.state {
+            PullState::Merged if pull.head.as_ref() == Some(head) => Merging::Already,
+            // With another head: the branch went on afterwards, and another pull request will follow.
+            PullState::Merged | PullState::Closed => Merging::Closed,
+            PullState::Open if main.as_ref() == Some(expected) => Merging::Ready,
+            PullState::Open => Merging::Stale { found: main },
+        })
     }
 
     /// True when a person merged this pull request with exactly this head, whatever became of it in main.

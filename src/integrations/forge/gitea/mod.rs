@@ -20,7 +20,7 @@ use crate::settings::{Secret, Settings};
 pub use comments::NewComment;
 pub use error::GiteaError;
 pub use merge::{Merging, Sent};
-pub use pulls::NewPull;
+pub use pulls::{Ensured, NewPull};
 pub use shapes::{About, Hook, HookConfig, Permissions};
 
 use exchange::Call;

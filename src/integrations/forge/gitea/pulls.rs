@@ -24,15 +24,30 @@ pub struct NewPull<'a> {
     pub body: &'a str,
 }
 
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ensured {
+    /// It is open, and this is its number.
+    Open(i64),
+    /// The branch is in its base already: there is nothing to open it for.
+    NothingToMerge,
+}
+
 impl Gitea {
-    /// The number of the open pull request for this branch: the one that is there, else a new one. Safe to repeat.
+    /// Opens a pull request, or finds the one that is open for this branch. Safe to repeat, by one caller at a time.
     ///
     /// # Errors
     /// See [`GiteaError`].
-    pub async fn ensure_pull(&self, new: &NewPull<'_>, now: Timestamp) -> Result<i64, GiteaError> {
-        // Asked first: whoever sent it before may have died before the answer.
+    pub async fn ensure_pull(&self, new: &NewPull<'_>, now: Timestamp) -> Result<Ensured, GiteaError> {
+        // Asked first: whoever sent it before may have died before the answer, and what it opened may be merged by now.
         if let Some(open) = self.open_pull(new.branch, new.base, now).await? {
-            return Ok(open.number);
+            return Ok(Ensured::Open(open.number));
+        }
+        let head = self.branch_head(new.branch, now).await?;
+        if let (Some(head), Some(base)) = (head, self.branch_head(new.base, now).await?)
+            && self.contains(&base, &head, now).await?
+        {
+            return Ok(Ensured::NothingToMerge);
         }
         let body = json!({
             "head": new.branch, "base": new.base, "title": new.title, "body": new.body,
@@ -41,17 +56,18 @@ impl Gitea {
         let answer = deed!("open a pull request at Gitea", self.ask(&call).await)?;
         if answer.told.status != 409 {
             let pull: Pull = answer.good(now)?.read()?;
-            return Ok(pull.of(&self.repository).number);
+            return Ok(Ensured::Open(pull.of(&self.repository).number));
         }
         // Somebody else was faster.
         let url = answer.url.clone();
         let open = self.open_pull(new.branch, new.base, now).await?;
-        open.map(|open| open.number).ok_or_else(|| GiteaError::Failed {
-            url,
-            status: 409,
-            words: "it says that the pull request exists, and lists none".to_owned(),
-            after: None,
-        })
+        open.map(|open| Ensured::Open(open.number))
+            .ok_or_else(|| GiteaError::Failed {
+                url,
+                status: 409,
+                words: "it says that the pull request exists, and lists none".to_owned(),
+                after: None,
+            })
     }
 
     /// The open pull request of a branch.
