@@ -163,14 +163,20 @@ pub fn receive(conn: &mut Conn, new: &NewDelivery, now: Timestamp) -> Result<Rec
     })
 }
 
-/// Deliveries to be applied, as they came, after the one seen last. Those that wait for their time are among them: what
+/// Deliveries of a sender to be applied, as they came, after the one seen last. Those that wait for their time are among them: what
 /// came later for the same task must not pass them.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn pending(conn: &mut Conn, after: i64, limit: usize) -> Result<Listing<Delivery>, StoreError> {
+pub fn pending(
+    conn: &mut Conn,
+    source: Source,
+    after: i64,
+    limit: usize,
+) -> Result<Listing<Delivery>, StoreError> {
     let found: Vec<Columns> = on!(conn, c => inbox::table
         .filter(Pending)
+        .filter(inbox::source.eq(source.as_str()))
         .filter(inbox::id.gt(after))
         .order(inbox::id)
         .limit(rows(limit))

@@ -511,6 +511,48 @@ async fn what_concerns_nobody_is_kept_with_the_reason(backend: Backend) {
     assert_eq!(count(&house, "tasks"), 0);
 }
 
+#[tokio::test]
+async fn a_plane_that_answers_slowly_holds_up_nothing_that_the_forge_told() {
+    let (house, plane) = house(Backend::Sqlite, SHORT).await;
+    plane.webhooks(Version::Second, "s");
+    for n in 0..3 {
+        let issue = plane.issue(PROJECT, &format!("Issue {n}"));
+        plane.drag(&issue, "In Progress", "ann");
+    }
+    receive(&house, plane.mail()).await;
+    let status = NewDelivery {
+        source: Source::Forge,
+        delivery: "status".to_owned(),
+        digest: "status".to_owned(),
+        event: "status".to_owned(),
+        event_type: "status".to_owned(),
+        body: r#"{"sha": "d555a5dd07f4d0148a58d4686ec381502ae6a2d4", "repository": {"full_name": "team/app"}}"#.to_owned(),
+    };
+    inbox::receive(&house.engine, status).await.unwrap();
+    plane.take_seen();
+    plane.slow(1, Duration::from_secs(3600));
+    local(async {
+        let engine = house.engine.clone();
+        let applying = tokio::task::spawn_local(async move { inbox::apply(&engine).await });
+        let deadline = std::time::Instant::now() + super::house::PATIENCE;
+        loop {
+            let found = listed(&house).await;
+            let of = |source: &str| -> Vec<_> {
+                let of_it = found.iter().filter(|d| d.source == source);
+                of_it.map(|d| d.status.as_str()).collect()
+            };
+            if of("forge") == ["ignored"] {
+                assert!(of("plane").iter().all(|status| *status == "pending"), "{found:?}");
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{found:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        applying.abort();
+    })
+    .await;
+}
+
 on_both!(
     a_task_is_made_once_from_its_issue_however_often_it_is_told,
     a_task_has_its_issues_number_where_that_is_free,

@@ -504,7 +504,7 @@ fn beside(bed: &Bed) -> Vec<(&'static str, Vec<Sent>)> {
     let (named, repeated) = (again("d7", "new"), again("new", "h7"));
     let before = Timestamp(NOW.0 - 1);
     vec![
-        ("pending", sent(bed, |c| inbox::pending(c, 0, 100))),
+        ("pending", sent(bed, |c| inbox::pending(c, Source::Plane, 0, 100))),
         ("named", sent(bed, move |c| inbox::receive(c, &named, NOW))),
         ("repeated", sent(bed, move |c| inbox::receive(c, &repeated, NOW))),
         (

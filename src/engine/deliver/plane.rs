@@ -240,6 +240,7 @@ impl Round<'_> {
             what: IssueChange::Stands(issue),
             changed: false,
             tries: 0,
+            may_ask: true,
         };
         let (duty, token, now) = (self.duty.clone(), self.token, self.engine.now());
         let mark = move |tx: &mut Conn, _: &Outcome, _: Option<&Task>| match duty.held(tx, now)? {

@@ -4,6 +4,9 @@
 mod repository;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join;
 
 use crate::domain::id::FencingToken;
 use crate::domain::inbox::{DeliveryStatus, Outcome, Source, again_at};
@@ -22,6 +25,8 @@ use super::{Engine, EngineError, Hint};
 
 /// Deliveries that are read at once.
 const PAGE: usize = 100;
+/// A sender that takes longer to answer is not asked again in the same round.
+const LONG: Duration = Duration::from_secs(2);
 /// Most that are listed.
 pub const LISTED: usize = 200;
 
@@ -92,41 +97,63 @@ pub async fn apply(engine: &Engine) -> Result<Applied, EngineError> {
     let Some(token) = token else {
         return Ok(Applied::default());
     };
-    let mut round = Round {
+    let round = |source| Round {
         engine,
-        duty,
+        duty: duty.clone(),
         token,
+        source,
         waiting: BTreeSet::new(),
+        patient: true,
         done: Applied::default(),
     };
-    let mut after = 0;
-    loop {
-        let read = engine.store().read(move |tx| inbox::pending(tx, after, PAGE));
-        let page = read.await?;
-        let seen = page.rows.iter().map(|d| d.id);
-        let Some(last) = seen.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
-            return Ok(round.done);
-        };
-        after = last;
-        for (id, why) in page.broken {
-            round.settle(id, Outcome::Parked(why)).await?;
-        }
-        for delivery in page.rows {
-            round.one(delivery).await?;
-        }
-    }
+    // Side by side: a tracker that answers slowly holds up nothing that the forge told.
+    let (plane, forge) = join(round(Source::Plane).all(), round(Source::Forge).all()).await;
+    let (mut plane, forge) = (plane?, forge?);
+    plane.settled += forge.settled;
+    plane.trouble.extend(forge.trouble);
+    plane.next_at = match (plane.next_at, forge.next_at) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    Ok(plane)
 }
 
 struct Round<'a> {
     engine: &'a Engine,
     duty: Duty,
     token: FencingToken,
+    /// Whose deliveries.
+    source: Source,
     /// What has a delivery that waits for its time.
     waiting: BTreeSet<String>,
+    /// Whether the sender is still asked about what a delivery does not say.
+    patient: bool,
     done: Applied,
 }
 
 impl Round<'_> {
+    async fn all(mut self) -> Result<Applied, EngineError> {
+        let (source, mut after) = (self.source, 0);
+        loop {
+            let read = self
+                .engine
+                .store()
+                .read(move |tx| inbox::pending(tx, source, after, PAGE));
+            let page = read.await?;
+            let seen = page.rows.iter().map(|d| d.id);
+            let Some(last) = seen.chain(page.broken.iter().map(|(id, _)| *id)).max() else {
+                return Ok(self.done);
+            };
+            after = last;
+            for (id, why) in page.broken {
+                self.settle(id, Outcome::Parked(why)).await?;
+            }
+            for delivery in page.rows {
+                self.one(delivery).await?;
+            }
+        }
+    }
+
     async fn one(&mut self, delivery: Delivery) -> Result<(), EngineError> {
         let content = match Content::read(&delivery.sent) {
             Ok(Said::Event(content)) => content,
@@ -138,6 +165,7 @@ impl Round<'_> {
             self.wait_for(subject, delivery.available_at);
             return Ok(());
         }
+        let began = self.engine.now();
         let outcome = match contained(self.effect(&delivery, content)).await {
             Ok(outcome @ (Outcome::Applied(_) | Outcome::Ignored(_))) => {
                 slog_scope::debug!("inbox: delivery {}: {:?}", delivery.id, outcome);
@@ -153,6 +181,8 @@ impl Round<'_> {
         let Outcome::Later(why) = outcome else {
             return self.settle(delivery.id, outcome).await;
         };
+        // The next one that asks would wait as long.
+        self.patient &= self.engine.now().since(began) < LONG;
         match again_at(delivery.attempts + 1, self.engine.now()) {
             Some(at) => {
                 self.done
@@ -181,6 +211,7 @@ impl Round<'_> {
                     what: event.what,
                     changed: true,
                     tries: delivery.attempts,
+                    may_ask: self.patient,
                 };
                 issues::apply(self.engine, &sighting, move |tx, outcome, _| settles(tx, outcome)).await
             }

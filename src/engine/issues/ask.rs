@@ -16,6 +16,9 @@ use crate::store::tasks;
 
 use super::Sighting;
 
+/// Why nothing was asked.
+const SLOW: &str = "Plane answers slowly";
+
 /// A person's words are waited for at so many tries; then the gesture goes without them.
 const TRIES_FOR_WORDS: i32 = 6;
 
@@ -72,6 +75,9 @@ pub(super) async fn ask(engine: &Engine, seen: &Sighting) -> Result<Result<Quest
         let why = "not set up any more: set plane.url, plane.api_token and plane.workspace again";
         return Ok(Err(Outcome::Later(why.to_owned())));
     };
+    if !seen.may_ask && issue.state_name.is_none() {
+        return Ok(Err(Outcome::Later(SLOW.to_owned())));
+    }
     let state = match state_name(&plane, at_plane, issue, engine.now()).await {
         Ok(Some(name)) => name,
         Ok(None) => {
@@ -81,6 +87,13 @@ pub(super) async fn ask(engine: &Engine, seen: &Sighting) -> Result<Result<Quest
         Err(e) => return Ok(Err(Outcome::Later(e.to_string()))),
     };
     let gesture = project.config.board.gesture(&state);
+    let wants = match &found {
+        None => gesture == Some(Gesture::InProgress) && issue.description.is_none(),
+        Some(task) => wants_words(task, gesture),
+    };
+    if !seen.may_ask && wants {
+        return Ok(Err(Outcome::Later(SLOW.to_owned())));
+    }
     let read = match &found {
         None if gesture == Some(Gesture::InProgress) => {
             whole(&plane, at_plane, (&seen.issue, issue), engine.now())

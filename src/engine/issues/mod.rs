@@ -34,6 +34,8 @@ pub(super) struct Sighting {
     pub changed: bool,
     /// Tries before this one.
     pub tries: i32,
+    /// Whether the tracker may be asked about it now.
+    pub may_ask: bool,
 }
 
 /// Finds what the sighting means and does it: `mark` stands in the same transaction, with what was done. It is not called when

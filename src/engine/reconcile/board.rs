@@ -11,6 +11,7 @@ use crate::domain::sighting::{self, Meaning, Seen};
 use crate::domain::task::{Task, TrackerKind};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::plane::{Issue, IssueChange};
+use crate::engine::contain::{Unit, limited};
 use crate::engine::issues::{self, Sighting};
 use crate::engine::transition::{self, Abort};
 use crate::engine::{EngineError, ProjectHandle};
@@ -67,12 +68,20 @@ impl Sweep<'_> {
             let Some((plane, at_plane)) = issues::plane_of(self.engine, project) else {
                 continue;
             };
-            match self.board(project, (&plane, at_plane), &mut trouble).await {
-                Ok(found) => lines.extend(found),
-                Err(Stopped::Plane(e)) => {
-                    trouble.push(format!("the board of {} is not read: {e}", project.config.name));
+            let unit = Unit::Named(format!("the board of {}", project.config.name));
+            let look = async {
+                match self.board(project, (&plane, at_plane), &mut trouble).await {
+                    Err(Stopped::Engine(e)) => Err(e),
+                    Err(Stopped::Plane(e)) => Ok(Err(e)),
+                    Ok(found) => Ok(Ok(found)),
                 }
-                Err(Stopped::Engine(e)) => return Err(e),
+            };
+            match limited(self.engine, unit, look).await {
+                Ok(Ok(found)) => lines.extend(found),
+                Ok(Err(e)) => trouble.push(format!("the board of {} is not read: {e}", project.config.name)),
+                Err(EngineError::Hangs) => {}
+                Err(e @ EngineError::Store(_)) => return Err(e),
+                Err(e) => trouble.push(format!("the board of {} is not read: {e}", project.config.name)),
             }
         }
         Ok((lines, trouble))
@@ -213,6 +222,7 @@ impl Sweep<'_> {
             what,
             changed: false,
             tries: 0,
+            may_ask: true,
         };
         let mark = self.marks(&sighting);
         match issues::apply(self.engine, &sighting, mark).await {
