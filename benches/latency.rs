@@ -326,7 +326,7 @@ impl Service {
             .write(move |tx| projects::ensure(tx, &name, &prefix, now()))
             .await
             .map_err(|e: StoreError| e)?;
-        let project = Arc::new(ProjectHandle::new(row.id, config, &settings.repos_dir)?);
+        let project = Arc::new(ProjectHandle::new(row.id, config, &settings)?);
         project.repository()?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let engine = Engine::new(Parts {

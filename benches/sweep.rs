@@ -128,11 +128,12 @@ impl Home {
             .write(move |tx| projects::ensure(tx, &name, &prefix, NOW))
             .await?;
         fill(&store, tasks).await?;
-        let handle = Arc::new(ProjectHandle::new(row.id, project, &settings.repos_dir)?);
+        let settings = Arc::new(settings);
+        let handle = Arc::new(ProjectHandle::new(row.id, project, &settings)?);
         let (hints, _) = mpsc::unbounded_channel();
         let engine = Engine::new(Parts {
             store,
-            settings: Arc::new(settings),
+            settings,
             names: BTreeMap::from([(row.id, handle.config.name.clone())]),
             projects: BTreeMap::from([(row.id, handle)]),
             instance: InstanceId::trusted("bench"),

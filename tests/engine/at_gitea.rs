@@ -362,6 +362,27 @@ async fn what_a_person_merged_in_another_way_is_not_merged_again() {
 }
 
 #[actix_rt::test]
+async fn where_a_person_merges_it_is_seen_however_that_was_done() {
+    let fake = FakeGitea::new();
+    let plan = Plan::new(&SHORT.replace(", \"branch_mergeable\"", ""));
+    let house = plan.set("merge.gate_enabled = false").forge(&fake).build().await;
+    let task = house.add("Say hello").await;
+    house.run_all().await;
+    house.deliver().await;
+    assert_eq!(house.stands(task).await, "review active");
+    fake.squash(REPOSITORY, number(&fake));
+    house.later(LATER);
+    house.run_all().await;
+    assert_eq!(
+        house.stands(task).await,
+        "done done",
+        "{:#?}",
+        house.events(task).await
+    );
+    assert_eq!(merges(&fake), 0);
+}
+
+#[actix_rt::test]
 async fn a_main_that_moved_is_rebased_onto_tested_and_merged_as_that_head() {
     let (fake, house) = house(SHORT).await;
     let task = house.add("Say hello").await;
@@ -386,4 +407,26 @@ async fn a_main_that_moved_is_rebased_onto_tested_and_merged_as_that_head() {
         Some("by somebody else\n")
     );
     assert_eq!((number(&fake) > 0, merges(&fake)), (true, 1));
+}
+
+#[actix_rt::test]
+async fn who_lost_the_lease_while_gitea_was_asked_sends_no_merge() {
+    let (fake, house) = house(SHORT).await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    house.deliver().await;
+    let main = house.main();
+    fake.take_seen();
+    // The last question before the merge is answered late enough for another to take the lease.
+    let before = ["pulls/3", "branches/main", "compare"].len();
+    fake.slow(before, Duration::ZERO);
+    fake.slow(1, Duration::from_secs(1));
+    let mut driving = house.driving(claim);
+    driving
+        .until("the last question is asked", async || fake.seen().len() == before)
+        .await;
+    house.sql("UPDATE leases SET task_id = task_id + 1000, token = token + 1");
+    let driven = driving.end().await;
+    assert_eq!((merges(&fake), house.main()), (0, main), "{driven:?}");
+    assert_eq!(house.stands(task).await, "review active");
 }

@@ -335,3 +335,12 @@ async fn an_ancestor_is_told_from_what_is_not() {
     assert!(contains(&ready.main, &ready.main).await);
     assert!(!contains(&ready.main, &ready.head).await);
 }
+
+#[actix_rt::test]
+async fn a_branch_of_the_same_name_in_a_fork_is_not_taken_for_ours() {
+    let fake = FakeGitea::new();
+    fake.commit(REPOSITORY, "feature/x", &[("a", "1\n")]);
+    let theirs = fake.open_pull_from_fork(REPOSITORY, "feature/x");
+    let ours = opened(ensure(&client(&fake)).await.unwrap());
+    assert_ne!(u64::try_from(ours).unwrap(), theirs);
+}

@@ -83,6 +83,8 @@ struct Pull {
     title: String,
     body: String,
     head: String,
+    /// The repository of its branch.
+    from: String,
     base: String,
     state: &'static str,
     merged: bool,
@@ -262,6 +264,13 @@ impl FakeGitea {
         let body = json!({ "title": "By a person", "head": head, "base": "main" });
         rest::open_pull(&mut self.world(), name, &body, "a-person");
         self.world().repositories[name].pulls.last().unwrap().number
+    }
+
+    /// A person opens one from a fork, whose branch has the same name as one here; its number.
+    pub fn open_pull_from_fork(&self, name: &str, head: &str) -> u64 {
+        let number = self.open_pull(name, head);
+        "somebody/fork".clone_into(&mut self.world().pull(name, number).from);
+        number
     }
 
     /// A person closes one without merging it.

@@ -260,7 +260,7 @@ pub(super) fn open_pull(world: &mut World, name: &str, body: &Value, by: &str) -
     let pulls = &world.repositories[name].pulls;
     let same = pulls
         .iter()
-        .find(|p| p.state == "open" && p.head == head && p.base == base);
+        .find(|p| p.state == "open" && p.from == name && p.head == head && p.base == base);
     if let Some(same) = same {
         let words = format!(
             "pull request already exists for these targets [id: {}]",
@@ -272,6 +272,7 @@ pub(super) fn open_pull(world: &mut World, name: &str, body: &Value, by: &str) -
     let number = pulls.last().map_or(3, |p| p.number + 2);
     let pull = Pull {
         number,
+        from: name.to_owned(),
         title: word("title"),
         body: word("body"),
         head,
@@ -305,13 +306,13 @@ pub(super) fn pull(world: &World, name: &str, pull: &Pull) -> Value {
         true => format!("refs/pull/{}/head", pull.number),
         false => pull.head.clone(),
     };
-    let side = |label: &str, reference: &str, sha: &str| json!({ "label": label, "ref": reference, "sha": sha, "repo": { "full_name": name } });
+    let side = |repository: &str, label: &str, reference: &str, sha: &str| json!({ "label": label, "ref": reference, "sha": sha, "repo": { "full_name": repository } });
     json!({
         "id": pull.number, "number": pull.number, "title": pull.title, "body": pull.body, "state": pull.state,
         "draft": pull.title.starts_with("WIP:"), "mergeable": pull.state == "open",
         "merged": pull.merged, "merged_at": null, "merge_commit_sha": pull.merge_commit,
         "html_url": format!("{}/{name}/pulls/{}", world.url, pull.number),
-        "base": side(&pull.base, &pull.base, heads.get(&pull.base).map_or("", |s| s)),
-        "head": side(&pull.head, &head_ref, &head_of(world, name, pull)),
+        "base": side(name, &pull.base, &pull.base, heads.get(&pull.base).map_or("", |s| s)),
+        "head": side(&pull.from, &pull.head, &head_ref, &head_of(world, name, pull)),
     })
 }
