@@ -14,8 +14,10 @@ use crate::domain::time::Timestamp;
 use crate::schema::{outbox, tasks};
 
 mod people;
+mod states;
 
 pub use people::{Written, given_up, resend, waiting};
+pub use states::{has_state, has_state_after};
 
 mod alias {
     use crate::schema::outbox;
@@ -240,30 +242,6 @@ pub fn due(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Listing<Noti
         .limit(rows(limit))
         .select(Columns::as_select())
         .load(c))?))
-}
-
-/// Whether a state of the task is still to be written.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn has_state(conn: &mut Conn, task: TaskId) -> Result<bool, StoreError> {
-    has_state_after(conn, task, OutboxId(0))
-}
-
-/// Whether a later state of the task is still to be written than that of this notice.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn has_state_after(conn: &mut Conn, task: TaskId, notice: OutboxId) -> Result<bool, StoreError> {
-    let found: Option<i64> = on!(conn, c => outbox::table
-        .filter(Pending)
-        .filter(outbox::task_id.eq(task.0))
-        .filter(outbox::kind.eq(OutboxKind::State.as_str()))
-        .filter(outbox::id.gt(notice.0))
-        .select(outbox::id)
-        .first(c)
-        .optional())?;
-    Ok(found.is_some())
 }
 
 /// The earliest time at which a notice may be due: when to wake up.

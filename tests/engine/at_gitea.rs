@@ -430,3 +430,52 @@ async fn who_lost_the_lease_while_gitea_was_asked_sends_no_merge() {
     assert_eq!((merges(&fake), house.main()), (0, main), "{driven:?}");
     assert_eq!(house.stands(task).await, "review active");
 }
+
+#[actix_rt::test]
+async fn a_repository_that_cannot_be_reached_spends_no_attempt_of_whoever_waits_for_it() {
+    let (fake, house) = house(WITH_CI).await;
+    let task = house.add("Say hello").await;
+    // Once before an agent has begun, and then while CI is waited for.
+    for _ in 0..2 {
+        fake.fail_git(1000, 503);
+        house.later(LATER);
+        house.run_all().await;
+        let job = house.live_job(task).await.unwrap();
+        assert_eq!((job.attempts, job.transient_attempts), (0, 0));
+        assert_eq!(
+            house.stands(task).await,
+            "development active",
+            "{:#?}",
+            house.events(task).await
+        );
+        assert!(
+            waits_for(&house).await.contains("cannot be reached"),
+            "{}",
+            waits_for(&house).await
+        );
+        fake.fail_git(0, 503);
+        house.later(LATER);
+        house.run_all().await;
+    }
+    assert_eq!(house.ran(), ["developer"]);
+    fake.status(
+        REPOSITORY,
+        house
+            .head(house.task(task).await.branch.as_str())
+            .unwrap()
+            .as_str(),
+        "ci",
+        "success",
+    );
+    house.later(LATER);
+    house.run_all().await;
+    house.deliver().await;
+    house.later(LATER);
+    house.run_all().await;
+    assert_eq!(
+        house.stands(task).await,
+        "done done",
+        "{:#?}",
+        house.events(task).await
+    );
+}

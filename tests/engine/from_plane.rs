@@ -526,7 +526,9 @@ async fn a_plane_that_answers_slowly_holds_up_nothing_that_the_forge_told() {
         digest: "status".to_owned(),
         event: "status".to_owned(),
         event_type: "status".to_owned(),
-        body: r#"{"sha": "d555a5dd07f4d0148a58d4686ec381502ae6a2d4", "repository": {"full_name": "team/app"}}"#.to_owned(),
+        body:
+            r#"{"sha": "d555a5dd07f4d0148a58d4686ec381502ae6a2d4", "repository": {"full_name": "team/app"}}"#
+                .to_owned(),
     };
     inbox::receive(&house.engine, status).await.unwrap();
     plane.take_seen();

@@ -295,14 +295,20 @@ async fn void(engine: &Engine, a: &mut Attempt, back: Stage) -> Result<Step, Eng
 }
 
 /// When a job that waits looks again.
-enum Until {
+pub(super) enum Until {
     /// After this.
     Pause(Duration),
     /// When the lease is given back.
     Lease(Waiting),
 }
 
-async fn snooze(engine: &Engine, a: &mut Attempt, reason: String, until: Until) -> Result<Step, EngineError> {
+/// Puts the job back at no cost.
+pub(super) async fn snooze(
+    engine: &Engine,
+    a: &mut Attempt,
+    reason: String,
+    until: Until,
+) -> Result<Step, EngineError> {
     let hold = a.hold();
     in_one_write(engine, a, move |tx, s, task| {
         transition::alert_if_overdue(tx, s, task, &reason)?;

@@ -11,6 +11,7 @@ mod forge;
 mod given_up;
 mod judge;
 mod merge;
+mod pauses;
 mod perform;
 mod prepare;
 pub(super) mod reaped;
@@ -22,8 +23,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::domain::id::{MonitorEpoch, NodeName};
 use crate::domain::job::{Claim, Job, JobEnd, JobKind, JobStatus};
@@ -40,6 +39,7 @@ pub(super) use finish::packet_of;
 pub(super) use given_up::give_up;
 pub(super) use tidy::wip_copy;
 
+use self::pauses::Pauses;
 use super::transition::{Abort, Ending, Hold, Setting};
 use super::{Engine, EngineError, ProjectHandle};
 
@@ -278,7 +278,7 @@ async fn walk(engine: &Engine, mut a: Attempt) -> Result<(), EngineError> {
     if a.task.version != a.job.task_version {
         return failed::already_past(engine, &a).await;
     }
-    let mut pauses = pauses();
+    let mut pauses = Pauses::new();
     loop {
         if a.run.step >= RunStep::Evaluated {
             return finish::clean_up(engine, &a).await;
@@ -292,7 +292,7 @@ async fn walk(engine: &Engine, mut a: Attempt) -> Result<(), EngineError> {
             }),
         };
         match step {
-            Ok(Step::On) => pauses = self::pauses(),
+            Ok(Step::On) => pauses = Pauses::new(),
             Ok(Step::Over) => return finish::clean_up(engine, &a).await,
             Err(EngineError::Lost) => return Err(EngineError::Lost),
             Err(e @ (EngineError::Invalid { .. } | EngineError::NotFound { .. })) => {
@@ -302,24 +302,12 @@ async fn walk(engine: &Engine, mut a: Attempt) -> Result<(), EngineError> {
                 let why = a.project.explain(&e);
                 return failed::settle(engine, &mut a, &why, failed::Again::Never).await;
             }
-            // What failed may work in a moment (a forge that restarts, a busy disk): the agent's work is not
-            // thrown away for it.
-            Err(e) => match pauses.next() {
+            Err(e) => match pauses.after(engine, &mut a, &e).await? {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => {
-                    return failed::settle(engine, &mut a, &e.to_string(), failed::Again::Transient).await;
-                }
+                None => return Ok(()),
             },
         }
     }
-}
-
-fn pauses() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(200))
-        .with_factor(4.0)
-        .with_max_times(3)
-        .build()
 }
 
 /// What a step came to.

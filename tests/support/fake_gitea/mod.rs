@@ -388,12 +388,10 @@ impl FakeGitea {
         self.world().trouble.extend(std::iter::repeat_n(trouble, n));
     }
 
-    /// The next `n` requests of git are answered with this status.
+    /// The next `n` requests of git are answered with this status; none: all that is to come is answered as usual.
     pub fn fail_git(&self, n: usize, status: u16) {
         let mut world = self.world();
-        world
-            .git_trouble
-            .extend(std::iter::repeat_n(Trouble::Status(status), n));
+        world.git_trouble = std::iter::repeat_n(Trouble::Status(status), n).collect();
     }
 
     /// So many of a hundred requests to the API go wrong from now on, the same for the same seed; none of a hundred: no more.

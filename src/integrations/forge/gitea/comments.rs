@@ -79,6 +79,6 @@ mod tests {
             "&lt;\\!-- orch a --&gt; &#64;ada \\[x\\](y) \\`z\\`"
         );
         assert_eq!(mark("comment:merged:1:2"), "<!-- orch comment:merged:1:2 -->");
-        assert_eq!(mark("a--> b"), "<!-- orch a-__ b -->");
+        assert_eq!(mark("a--> b"), "<!-- orch a-___b -->");
     }
 }
