@@ -90,12 +90,13 @@ async fn a_status_has_the_gates_of_its_task_asked_now_and_of_no_other() {
         );
         assert!(due(&house, one).await && !due(&house, other).await);
         house.run_all().await;
+        // Its pull request is not open yet.
         assert_eq!(
             (
                 house.stands(one).await.as_str(),
                 house.stands(other).await.as_str()
             ),
-            ("done done", "development active")
+            ("review active", "development active")
         );
     }
 }

@@ -238,3 +238,46 @@ fn what_was_answered_outlives_a_kill_and_is_applied_after_the_next_start() {
         "{settled:?}"
     );
 }
+
+/// Resident memory in MiB.
+fn memory(pid: i32) -> usize {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096 / (1 << 20)
+}
+
+#[test]
+fn a_flood_of_strangers_takes_no_memory_and_keeps_nobody_else_out() {
+    const SENDERS: usize = 8;
+    const EACH: usize = 500;
+    let service = setup().start();
+    // Some without a signature, the others with that of something else, which has to be read to be found wrong.
+    let body = json!({ "event": "issue", "padding": "x".repeat(64 * 1024) }).to_string();
+    let stranger = |n: usize| {
+        let signature = (n % 4 > 0).then(|| sign(b"something else"));
+        let post = Post::plane("d-0", body.as_bytes()).header("X-Plane-Signature", signature);
+        // Refused before all of it was sent, the connection may be closed.
+        match post.try_send(&service) {
+            Ok(answer) => assert_eq!(answer.status, 401),
+            Err(e) => assert_eq!(n % 4, 0, "{e}"),
+        }
+    };
+    (0..200).for_each(stranger);
+    let before = memory(service.pid());
+    std::thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| (0..EACH).for_each(stranger));
+        }
+        for n in 0..20 {
+            let answer = Post::plane(&format!("d-{n}"), &issue(&format!("i-{n}"))).send(&service);
+            assert_eq!(answer.status, 202);
+        }
+    });
+    let after = memory(service.pid());
+    let sent = SENDERS * EACH * body.len() / (1 << 20);
+    assert!(
+        after < before + 24,
+        "{before} MiB before {sent} MiB were sent, {after} MiB after"
+    );
+    assert_eq!(settled(&service, 20).len(), 20);
+}

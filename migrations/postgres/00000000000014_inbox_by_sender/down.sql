@@ -1,0 +1,2 @@
+DROP INDEX inbox_pending;
+CREATE INDEX inbox_pending ON inbox (id) WHERE status = 'pending';
