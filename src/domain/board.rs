@@ -43,7 +43,9 @@ impl Use {
             Self::Active => {
                 "work is not shown as begun, and nobody can start or unpark a task from the board"
             }
-            Self::Waiting => "it is not shown that a task waits for a person",
+            Self::Waiting => {
+                "it is not shown that a task waits for a person, and nobody can confirm a deploy from the board"
+            }
             Self::NeedsInput => "questions are not shown, and nobody can park a task with one",
             Self::Blocked => "blocked tasks are not shown, and nobody can block one",
             Self::Cancelled => "cancelled tasks are not shown, and nobody can cancel one",

@@ -11,13 +11,19 @@ use super::time::Timestamp;
 /// The change that a delivery shows was seen to be some milliseconds younger than the answer to the request that made it.
 const SAME: Duration = Duration::from_secs(5);
 
-/// A state that Orch wrote.
+/// What was begun to be written so long ago is not what comes back now; clocks differ by less.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// A state that Orch wrote, or found there when it wanted to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Its name on the board.
     pub state: String,
     /// When the issue was changed by it, by the tracker's clock; none: it is about to be written, or nobody heard the answer.
     pub at: Option<Timestamp>,
+    /// When it was begun, by Orch's clock.
+    #[serde(default)]
+    pub begun: Option<Timestamp>,
     /// It came back, and is no echo any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen: bool,
@@ -35,6 +41,13 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether a change of that time came after this state was the last that Orch gave the issue: by the tracker's clock alone.
+    pub fn is_after(&self, state: &str, at: Option<Timestamp>) -> bool {
+        let last = self.wrote.last().filter(|last| same(&last.state, state));
+        let given = last.and_then(|last| last.at);
+        given.zip(at).is_some_and(|(given, at)| at > given)
+    }
+
     /// Whether Orch gave the issue another state after it was changed at that time.
     pub fn wrote_after(&self, at: Option<Timestamp>) -> bool {
         let later = |one: &Written| one.at.zip(at).is_some_and(|(wrote, at)| wrote > at);
@@ -53,6 +66,8 @@ pub struct Seen<'a> {
     pub at: Option<Timestamp>,
     /// It is known that the state changed; else this is how the issue stands.
     pub changed: bool,
+    /// It has another state by now.
+    pub overtaken: bool,
 }
 
 /// What it means.
@@ -72,17 +87,18 @@ pub enum Meaning {
 
 /// What it means that the issue of a task was seen like that.
 pub fn meaning(seen: &Seen<'_>, known: &Known) -> Meaning {
-    if let (Some(at), Some(applied)) = (seen.at, known.at)
-        && at <= applied
-    {
-        return Meaning::TooLate;
+    let stands = known
+        .state
+        .as_deref()
+        .is_some_and(|state| same(state, seen.state));
+    if let (Some(at), Some(applied)) = (seen.at, known.at) {
+        // Two changes that are shown with one time: the one that was overtaken came first.
+        let once_more = at == applied && (stands || seen.overtaken || !seen.changed);
+        if at < applied || once_more {
+            return Meaning::TooLate;
+        }
     }
-    if !seen.changed
-        && known
-            .state
-            .as_deref()
-            .is_some_and(|state| same(state, seen.state))
-    {
+    if !seen.changed && stands {
         return Meaning::Unchanged;
     }
     match seen.gesture {
@@ -94,8 +110,9 @@ pub fn meaning(seen: &Seen<'_>, known: &Known) -> Meaning {
     }
     let echo = known.wrote.iter().position(|one| {
         let near = match (one.at, seen.at) {
-            (Some(wrote), Some(at)) => at.since(wrote) <= SAME && wrote.since(at) <= SAME,
-            (None, _) | (_, None) => true,
+            (Some(wrote), Some(at)) => within(at, wrote, SAME),
+            (None, Some(at)) => one.begun.is_none_or(|begun| within(at, begun, FORGOTTEN)),
+            (_, None) => true,
         };
         near && !one.seen && same(&one.state, seen.state)
     });
@@ -104,6 +121,10 @@ pub fn meaning(seen: &Seen<'_>, known: &Known) -> Meaning {
         (None, Some(asked)) => Meaning::Asks(asked),
         (None, None) => Meaning::Nothing,
     }
+}
+
+fn within(one: Timestamp, other: Timestamp, by: Duration) -> bool {
+    one.since(other) <= by && other.since(one) <= by
 }
 
 /// Names of states are the same whatever their capitals.
@@ -123,6 +144,7 @@ mod tests {
             gesture,
             at: Some(Timestamp(at)),
             changed: true,
+            overtaken: false,
         }
     }
 
@@ -130,6 +152,7 @@ mod tests {
         Written {
             state: state.to_owned(),
             at: at.map(Timestamp),
+            begun: None,
             seen: false,
         }
     }
@@ -197,6 +220,62 @@ mod tests {
     }
 
     #[test]
+    fn what_was_begun_long_ago_is_a_person_by_now() {
+        let mut unheard = known(None, &[wrote("In Progress", None)]);
+        unheard.wrote[0].begun = Some(Timestamp(1_000 * S));
+        for (at, meant) in [
+            (1_000 * S + 20_000, Meaning::Echo(0)),
+            (995 * S, Meaning::Echo(0)),
+            (1_700 * S, Meaning::Asks(Gesture::InProgress)),
+        ] {
+            assert_eq!(
+                meaning(&seen("In Progress", Some(Gesture::InProgress), at), &unheard),
+                meant
+            );
+        }
+    }
+
+    #[test]
+    fn of_two_changes_with_one_time_the_overtaken_one_came_first() {
+        let with = |state: &str| Known {
+            state: Some(state.to_owned()),
+            at: Some(Timestamp(100)),
+            wrote: Vec::new(),
+        };
+        let approved = seen("Approved", Some(Gesture::Approved), 100);
+        let rejected = Seen {
+            overtaken: true,
+            ..seen("Rejected", Some(Gesture::Rejected), 100)
+        };
+        assert_eq!(
+            meaning(&approved, &with("Rejected")),
+            Meaning::Asks(Gesture::Approved)
+        );
+        assert_eq!(meaning(&approved, &with("Approved")), Meaning::TooLate);
+        assert_eq!(meaning(&rejected, &with("Approved")), Meaning::TooLate);
+        assert_eq!(
+            meaning(&rejected, &Known::default()),
+            Meaning::Asks(Gesture::Rejected)
+        );
+    }
+
+    #[test]
+    fn what_came_after_a_state_is_told_by_the_trackers_clock() {
+        let asked = known(
+            None,
+            &[wrote("In Progress", Some(90)), wrote("In Review", Some(100))],
+        );
+        assert!(asked.is_after("in review", Some(Timestamp(101))));
+        for at in [None, Some(100), Some(95)] {
+            assert!(!asked.is_after("In Review", at.map(Timestamp)), "{at:?}");
+        }
+        assert!(!asked.is_after("In Progress", Some(Timestamp(101))));
+        let unheard = known(None, &[wrote("In Review", None)]);
+        assert!(!unheard.is_after("In Review", Some(Timestamp(101))));
+        assert!(!Known::default().is_after("In Review", Some(Timestamp(101))));
+    }
+
+    #[test]
     fn a_decision_is_never_an_echo() {
         for (name, gesture) in [
             ("Approved", Gesture::Approved),
@@ -213,7 +292,10 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_later_change_was_applied_is_too_late_and_so_is_the_same_once_more() {
-        let applied = known(Some(100), &[]);
+        let applied = Known {
+            state: Some("Approved".to_owned()),
+            ..known(Some(100), &[])
+        };
         for (at, meant) in [
             (99, Meaning::TooLate),
             (100, Meaning::TooLate),

@@ -303,6 +303,8 @@ async fn a_deleted_issue_ends_its_task_though_plane_tells_nobody(backend: Backen
     plane.slow(1, Duration::ZERO);
     plane.fail_next(2, 404);
     assert_eq!(swept(&house).await.unblocked, [""; 0]);
+    // Once is not enough: what stands before Plane may have lost its way.
+    assert_eq!(swept(&house).await.unblocked, [""; 0]);
     assert_eq!(house.stands(task).await, "analysis waiting_human");
     let found = swept(&house).await;
     assert_eq!(
@@ -323,23 +325,19 @@ async fn a_deploy_is_confirmed_by_who_was_asked_and_never_in_arrears(backend: Ba
     house.run_all().await;
     assert_eq!(house.stands(task).await, "deploy waiting_human");
     later(&house, &plane, MIN);
-    house.deliver().await;
+    // It is seen before it is written over, and comes after that.
+    let mut told = house.deliver().await;
     receive(&house, early).await;
     apply(&house).await;
-    let found = listed(&house).await;
-    let said = found
-        .iter()
-        .find_map(|d| d.outcome.as_deref().filter(|o| o.contains("Confirm Deploy")));
-    assert!(said.unwrap().contains("nothing is deployed by it"), "{found:?}");
+    told.extend(house.deliver().await);
     assert_eq!(house.stands(task).await, "deploy waiting_human");
-    let told = house.deliver().await;
-    assert_eq!(
-        told.iter()
-            .filter(|(about, _)| about.starts_with("confirm-again"))
-            .count(),
-        1,
-        "{told:?}"
-    );
+    let again = |told: &[(String, String)]| {
+        let about = told
+            .iter()
+            .filter(|(about, _)| about.starts_with("confirm-again"));
+        about.count()
+    };
+    assert_eq!(again(&told), 1, "{told:?}");
     // A missed one: its webhook is lost.
     plane.drag(&issue, "Confirm Deploy", "ann");
     plane.mail();
@@ -349,13 +347,7 @@ async fn a_deploy_is_confirmed_by_who_was_asked_and_never_in_arrears(backend: Ba
         assert_eq!(swept(&house).await.unblocked, [""; 0]);
     }
     let told = house.deliver().await;
-    assert_eq!(
-        told.iter()
-            .filter(|(about, _)| about.starts_with("confirm-again"))
-            .count(),
-        1,
-        "{told:?}"
-    );
+    assert_eq!(again(&told), 1, "{told:?}");
     house.run_all().await;
     assert_eq!(
         (house.stands(task).await.as_str(), house.main()),
@@ -511,6 +503,118 @@ async fn what_concerns_nobody_is_kept_with_the_reason(backend: Backend) {
     assert_eq!(count(&house, "tasks"), 0);
 }
 
+async fn what_could_not_be_done_when_it_was_found_is_found_again(backend: Backend) {
+    let (house, plane) = house(backend, ANALYSED).await;
+    let (issue, task) = waiting(&house, &plane).await;
+    later(&house, &plane, LONG);
+    swept(&house).await;
+    plane.drag(&issue, "Rejected", "ann");
+    plane.mail();
+    later(&house, &plane, LONG);
+    // Another issue has changed since, longer after it than what is read twice.
+    let other = plane.issue(PROJECT, "Other");
+    plane.drag(&other, "Done", "ann");
+    later(&house, &plane, LONG);
+    // The board is read; the words that came with it cannot be.
+    plane.slow(1, Duration::ZERO);
+    plane.fail_next(1, 503);
+    assert_eq!(swept(&house).await.unblocked, [""; 0]);
+    assert_eq!(house.stands(task).await, "analysis waiting_human");
+    later(&house, &plane, LONG);
+    assert_eq!(
+        swept(&house).await.unblocked,
+        ["rejected of SHOP-001 by somebody in Plane: analysis again, with the comment (lost webhook)"]
+    );
+}
+
+async fn a_delivery_behind_one_that_waits_does_not_hurry_it(backend: Backend) {
+    let (house, plane) = house(backend, SHORT).await;
+    plane.webhooks(Version::Second, "s");
+    let issue = plane.issue(PROJECT, "Search");
+    plane.drag(&issue, "In Progress", "ann");
+    plane.drag(&issue, "Todo", "ann");
+    receive(&house, plane.mail()).await;
+    plane.fail_next(50, 503);
+    let first = apply(&house).await;
+    let tried = plane.take_seen().len();
+    let again = apply(&house).await;
+    assert_eq!(plane.take_seen(), [""; 0]);
+    assert!(tried > 0 && again.next_at == first.next_at, "{first:?} {again:?}");
+    assert!(again.next_at.unwrap() > house.engine.now(), "{again:?}");
+}
+
+/// Plane writes a delivery some time after it happened: what it shows of the issue is how it stands then.
+fn overtaken(mail: Vec<Mail>, state: &str, at: i64) -> Vec<Mail> {
+    let late = |mut one: Mail| {
+        let mut body: serde_json::Value = serde_json::from_slice(&one.body).unwrap();
+        body["data"]["state"]["id"] = "00000000-0000-4000-8000-ffffffffffff".into();
+        body["data"]["state"]["name"] = state.into();
+        body["data"]["updated_at"] = format!("{:.6}", jiff::Timestamp::from_microsecond(at).unwrap()).into();
+        one.body = body.to_string().into_bytes();
+        one
+    };
+    mail.into_iter().map(late).collect()
+}
+
+async fn a_gesture_counts_though_the_issue_has_another_state_by_now(backend: Backend) {
+    let (house, plane) = house(backend, ANALYSED).await;
+    let (issue, task) = waiting(&house, &plane).await;
+    plane.drag(&issue, "Approved", "ann");
+    later(&house, &plane, MIN);
+    // Orch has written over it.
+    let mail = overtaken(plane.mail(), "In Review", house.engine.now().0);
+    receive(&house, mail).await;
+    apply(&house).await;
+    assert_eq!(
+        listed(&house).await[0].outcome.as_deref(),
+        Some("approved of SHOP-001 by ann: approved at analysis")
+    );
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+}
+
+async fn whatever_a_person_asks_for_is_done_before_it_is_written_over(backend: Backend) {
+    let (house, plane) = house(backend, ANALYSED).await;
+    let (issue, task) = started(&house, &plane).await;
+    house.run_all().await;
+    // Nothing is told to anybody.
+    plane.drag(&issue, "Cancelled", "ann");
+    plane.mail();
+    house.deliver().await;
+    assert_eq!(house.stands(task).await, "analysis cancelled");
+    assert_eq!(plane.state_of(&issue), "Cancelled");
+}
+
+async fn a_confirmation_of_another_candidate_deploys_nothing_however_the_clocks_go(backend: Backend) {
+    let (house, plane) = house(backend, CONFIRMED).await;
+    let (issue, task) = started(&house, &plane).await;
+    house.run_all().await;
+    // Plane's clock is an hour ahead.
+    plane.set_time(house.engine.now().0 + 3_600_000_000);
+    house.deliver().await;
+    arrive(&house, &plane).await;
+    plane.drag(&issue, "Confirm Deploy", "ann");
+    let confirmed = plane.mail();
+    // Before it arrives the candidate is another one, and is asked about anew.
+    house.commit(house.task(task).await.branch.as_str(), &[("more.txt", "x\n")]);
+    house.gesture(task, "rejected").await;
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "deploy waiting_human");
+    house.deliver().await;
+    let before = house.main();
+    receive(&house, confirmed).await;
+    apply(&house).await;
+    house.run_all().await;
+    assert_eq!(
+        (house.stands(task).await.as_str(), house.main()),
+        ("deploy waiting_human", before)
+    );
+    plane.drag(&issue, "Confirm Deploy", "ann");
+    arrive(&house, &plane).await;
+    house.run_all().await;
+    assert_eq!(house.stands(task).await, "done done");
+}
+
 #[tokio::test]
 async fn a_plane_that_answers_slowly_holds_up_nothing_that_the_forge_told() {
     let (house, plane) = house(Backend::Sqlite, SHORT).await;
@@ -569,4 +673,9 @@ on_both!(
     a_decision_that_no_delivery_told_is_not_written_over,
     a_delivery_that_needs_plane_waits_until_it_answers,
     what_concerns_nobody_is_kept_with_the_reason,
+    what_could_not_be_done_when_it_was_found_is_found_again,
+    a_delivery_behind_one_that_waits_does_not_hurry_it,
+    a_gesture_counts_though_the_issue_has_another_state_by_now,
+    whatever_a_person_asks_for_is_done_before_it_is_written_over,
+    a_confirmation_of_another_candidate_deploys_nothing_however_the_clocks_go,
 );

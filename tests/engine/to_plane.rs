@@ -105,6 +105,7 @@ async fn an_issue_is_told_in_order_under_the_names_of_its_board_and_its_echo_is_
         .as_array()
         .unwrap()
         .iter()
+        .filter(|u| u["seen"].is_null())
         .map(|u| u["state"].as_str())
         .collect();
     assert_eq!(states, [Some("In Progress"), Some("Shipped")]);
@@ -176,9 +177,10 @@ async fn who_died_after_a_state_was_written_does_not_take_its_echo_for_a_person(
     let (_, trouble) = house.delivered().await;
     assert_eq!(trouble.len(), 1, "{trouble:?}");
     assert_eq!(plane.state_of(&issue), "In Progress");
-    assert_eq!(
-        unseen(&house, task).to_string(),
-        r#"[{"at":null,"state":"In Progress"}]"#
+    let begun = &unseen(&house, task)[0];
+    assert!(
+        begun["state"] == "In Progress" && begun["at"].is_null(),
+        "{begun}"
     );
     plane.take_seen();
     house.later(Duration::from_secs(60));

@@ -115,7 +115,7 @@ async fn all_pages_are_read_and_no_more() {
     plane.drag(&all[205], "Done", "dev");
     let done = plane.state_id(PROJECT, "Done");
     let found = client
-        .work_items(PROJECT, |item| item.state.as_ref() == Some(&done), None, now())
+        .work_items(PROJECT, |item| item.state.as_ref() == Some(&done), None, &now)
         .await
         .unwrap();
     let ids: Vec<_> = found.iter().map(|i| i.id.as_str()).collect();

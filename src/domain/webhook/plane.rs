@@ -48,6 +48,18 @@ pub struct Issue {
     pub description: Option<String>,
     /// When it was changed last: two deliveries may arrive in another order than they were sent.
     pub updated_at: Option<Timestamp>,
+    /// It has got another state since: Plane writes a delivery later than it happened.
+    pub overtaken: bool,
+}
+
+impl Issue {
+    /// The state that it got is this one, whatever it has by now.
+    fn was(&mut self, got: Option<String>) {
+        let got = got.filter(|id| uuid::Uuid::try_parse(id).is_ok());
+        if got.is_some() && got != self.state_id {
+            (self.state_id, self.state_name, self.overtaken) = (got, None, true);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -113,9 +125,14 @@ fn first(event: &str, action: Option<String>, body: &[u8]) -> Result<Said<IssueE
     });
     let field = some(activity.field);
     match (action, field.as_deref()) {
-        (Action::Updated, Some("state" | "state_id")) | (Action::Created | Action::Deleted, _) => {
-            event_of(action, read.data, actor).map(Said::Event)
+        (Action::Updated, Some("state" | "state_id")) => {
+            let mut event = event_of(action, read.data, actor)?;
+            if let IssueChange::Stands(issue) = &mut event.what {
+                issue.was(some(activity.new_value));
+            }
+            Ok(Said::Event(event))
         }
+        (Action::Created | Action::Deleted, _) => event_of(action, read.data, actor).map(Said::Event),
         (Action::Updated, Some(field)) => Ok(Said::nothing(format!(
             "a change of {:?} is not used",
             short(field)
@@ -135,6 +152,8 @@ struct First {
 struct Activity {
     #[serde(default)]
     field: Option<Text>,
+    #[serde(default)]
+    new_value: Option<Text>,
     #[serde(default)]
     actor: Option<Actor>,
 }
@@ -233,6 +252,7 @@ fn event_of(action: Action, data: Data, actor: Option<String>) -> Result<IssueEv
                 title: some(data.name),
                 description: some(data.description_stripped),
                 updated_at: some(data.updated_at).and_then(|text| instant(&text)),
+                overtaken: false,
             })
         }
     };

@@ -8,7 +8,7 @@ use crate::domain::delivery::{Fate, Sending, fate};
 use crate::domain::id::StageName;
 use crate::domain::inbox::Outcome;
 use crate::domain::pipeline::Role;
-use crate::domain::task::{Gesture, Task, TaskStatus, TrackerKind};
+use crate::domain::task::{Task, TaskStatus, TrackerKind};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::plane::{Issue, IssueChange};
 use crate::engine::issues::{self, Sighting};
@@ -204,7 +204,11 @@ impl Round<'_> {
             }
             Err(e) => return Ok(Some(e.into())),
         };
-        if let Some(decided) = decided(plane, (handle, project), &change, self.engine.now()).await {
+        let decided = match decided(plane, (handle, project), &change, self.engine.now()).await {
+            Ok(decided) => decided,
+            Err(e) => return Ok(Some(e.into())),
+        };
+        if let Some(decided) = decided {
             match self.decide(task, project, decided).await? {
                 Outcome::Applied(_) if self.is_superseded(notice, task).await? => {
                     return Ok(Some(Went::accepted()));
@@ -214,9 +218,9 @@ impl Round<'_> {
             }
         }
         // Before it is written: its echo may be here before the answer is.
-        let (id, own) = (task.id, state.clone());
+        let (id, own, now) = (task.id, state.clone(), self.engine.now());
         let noted = self
-            .marked(move |tx| tasks::will_write_state(tx, id, &own))
+            .marked(move |tx| tasks::will_write_state(tx, id, &own, now))
             .await?;
         if !noted.is_some_and(|noted| noted.is_won()) {
             return Ok(None);
@@ -254,29 +258,24 @@ impl Round<'_> {
     }
 }
 
-/// The decision of a person that the state would be written over. Confirm Deploy is taken from its delivery alone.
+/// What a person asked for that the state would be written over.
 async fn decided(
     plane: &Plane,
     (handle, project): (&ProjectHandle, &str),
     change: &StateChange,
     now: Timestamp,
-) -> Option<Issue> {
-    let from = change.from.as_deref()?;
-    // What its name is not known of now is written over, as if nobody had looked.
-    let name = plane.state_name(project, from, now).await.ok()??;
-    match handle.config.board.gesture(&name)? {
-        Gesture::Approved | Gesture::Rejected => Some(Issue {
-            state_id: change.from.clone(),
-            state_name: Some(name),
-            updated_at: change.at,
-            ..Issue::default()
-        }),
-        Gesture::InProgress
-        | Gesture::ConfirmDeploy
-        | Gesture::NeedsInput
-        | Gesture::Blocked
-        | Gesture::Cancelled => None,
-    }
+) -> Result<Option<Issue>, PlaneError> {
+    let Some(from) = change.from.as_deref() else {
+        return Ok(None);
+    };
+    let name = plane.state_name(project, from, now).await?;
+    let asks = |name: &String| handle.config.board.gesture(name).is_some();
+    Ok(name.filter(asks).map(|name| Issue {
+        state_id: change.from.clone(),
+        state_name: Some(name),
+        updated_at: change.at,
+        ..Issue::default()
+    }))
 }
 
 /// How the task stood, as the notice tells it.

@@ -161,7 +161,11 @@ impl Round<'_> {
             Err(e) => return self.settle(delivery.id, Outcome::Parked(e.to_string())).await,
         };
         let subject = content.subject();
-        if delivery.available_at > self.engine.now() || self.waiting.contains(&subject) {
+        if self.waiting.contains(&subject) {
+            // It is tried when the one before it is.
+            return Ok(());
+        }
+        if delivery.available_at > self.engine.now() {
             self.wait_for(subject, delivery.available_at);
             return Ok(());
         }

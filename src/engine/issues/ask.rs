@@ -40,6 +40,7 @@ pub(super) struct Stands {
     pub state: String,
     pub gesture: Option<Gesture>,
     pub at: Option<Timestamp>,
+    pub overtaken: bool,
 }
 
 /// Whose it is, what its state is called, and what has to be read at the tracker first.
@@ -115,6 +116,7 @@ pub(super) async fn ask(engine: &Engine, seen: &Sighting) -> Result<Result<Quest
     question.stands = Some(Stands {
         gesture,
         at: issue.updated_at,
+        overtaken: issue.overtaken,
         state,
     });
     Ok(Ok(question))

@@ -6,10 +6,10 @@ mod ask;
 use crate::domain::gesture::{Effect, effect};
 use crate::domain::inbox::Outcome;
 use crate::domain::job::Job;
-use crate::domain::sighting::{self, Meaning, Seen};
-use crate::domain::task::{Gesture, Task, TrackerKind};
+use crate::domain::sighting::{self, Known, Meaning, Seen};
+use crate::domain::task::{Gesture, Task, TaskStatus, TrackerKind};
 use crate::domain::webhook::plane::IssueChange;
-use crate::store::{Conn, Guarded, tasks};
+use crate::store::{Conn, Guarded, StoreError, outbox, tasks};
 
 use super::gestures::{self, Made, Refused};
 use super::intake;
@@ -110,6 +110,7 @@ fn perform(tx: &mut Conn, asked: &Question) -> Result<Done, Refused> {
         gesture: stands.gesture,
         at: stands.at,
         changed: asked.changed,
+        overtaken: stands.overtaken,
     };
     let name = &task.work_item_id;
     match sighting::meaning(&seen, &known) {
@@ -118,7 +119,8 @@ fn perform(tx: &mut Conn, asked: &Question) -> Result<Done, Refused> {
         ))),
         Meaning::Unchanged => Ok(Done::ignored(format!("{name} stands as before"))),
         Meaning::Echo(which) => {
-            if let Some(echo) = known.wrote.get(which) {
+            // Its delivery may still come.
+            if let Some(echo) = known.wrote.get(which).filter(|_| asked.changed) {
                 // Lost: what tells an echo changes again and again; it is told as one once more at worst.
                 let _: Guarded<()> = tasks::saw_back(tx, task.id, echo)?;
             }
@@ -129,7 +131,7 @@ fn perform(tx: &mut Conn, asked: &Question) -> Result<Done, Refused> {
             Ok(Done::ignored(format!("{:?} asks for nothing", stands.state)))
         }
         Meaning::Asks(Gesture::ConfirmDeploy)
-            if would_deploy(asked, &task) && !is_about_this(asked, stands, &task) =>
+            if would_deploy(asked, &task) && !is_about_this(tx, asked, stands, &task, &known)? =>
         {
             tasks::saw_state(tx, task.id, &stands.state, stands.at)?;
             ask_again(tx, asked, stands, task)
@@ -194,10 +196,20 @@ fn gesture(tx: &mut Conn, asked: &Question, task: Task, what: Gesture) -> Result
     })
 }
 
-/// A deploy is confirmed by whoever was asked for it: in a delivery, after the task came to stand as it stands. What was
-/// missed, or was about an earlier candidate, is never made up for.
-fn is_about_this(asked: &Question, stands: &Stands, task: &Task) -> bool {
-    asked.changed && stands.at.is_some_and(|at| at >= task.updated_at)
+/// A deploy is confirmed by whoever was asked for it: in a delivery, after the issue was given the state that asks, and
+/// nothing is to be written since. Told by the tracker's clock alone: ours may differ. What was missed, or was about an
+/// earlier candidate, is never made up for.
+fn is_about_this(
+    tx: &mut Conn,
+    asked: &Question,
+    stands: &Stands,
+    task: &Task,
+    known: &Known,
+) -> Result<bool, StoreError> {
+    let board = &asked.setting.project.config.board;
+    let waits = board.state(TaskStatus::WaitingHuman, &task.stage);
+    let told = asked.changed && !stands.overtaken && known.is_after(waits, stands.at);
+    Ok(told && !outbox::has_state(tx, task.id)?)
 }
 
 fn would_deploy(asked: &Question, task: &Task) -> bool {

@@ -2,6 +2,8 @@
 //! goes through what applies deliveries; what that knows already is no event. Of a board only what changed since the last
 //! look is read.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,25 +25,21 @@ use super::super::instances::Duty;
 use super::Sweep;
 
 /// How far a board was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Looked {
     /// What changed before this was seen; none: it was never read to its end.
-    pub since: Option<Timestamp>,
+    since: Option<Timestamp>,
     /// The last task whose issue was asked for by its id.
-    pub asked: TaskId,
-}
-
-impl Default for Looked {
-    fn default() -> Self {
-        Self {
-            since: None,
-            asked: TaskId(0),
-        }
-    }
+    asked: Option<TaskId>,
+    /// Issues that were not there when they were asked for last.
+    missing: BTreeSet<String>,
 }
 
 /// Issues that are asked for by their id in one sweep: of one that is gone no list tells.
 const ASKED: usize = 5;
+
+/// A gesture that was found so long ago goes without the words that came with it, if they cannot be read.
+const LONG: Duration = Duration::from_secs(7200);
 
 /// A change may be seen after a later one.
 const OVERLAP: Duration = Duration::from_secs(300);
@@ -53,8 +51,6 @@ struct Found {
     lost: Vec<(WorkItem, String)>,
     /// Left to its webhook, or to the next sweep: the earliest change of them.
     left: Option<Timestamp>,
-    /// The latest change that was seen.
-    latest: Option<Timestamp>,
 }
 
 /// An issue that cannot be acted upon stands in no other's way.
@@ -93,35 +89,43 @@ impl Sweep<'_> {
         (plane, at_plane): (&Plane, &str),
         trouble: &mut Trouble,
     ) -> Result<Vec<String>, Stopped> {
-        let before = self.engine.board(project.id);
-        let states = plane.known_states(at_plane, self.now).await?;
+        let mut looked = self.engine.board(project.id);
+        let states = plane.known_states(at_plane, self.engine.now()).await?;
+        let latest = Cell::new(None);
         let asks = |item: &WorkItem| {
+            latest.set(latest.get().max(item.updated_at));
             let name = state_of(&states, item);
             name.is_some_and(|name| project.config.board.gesture(name).is_some())
         };
-        let items = plane.work_items(at_plane, asks, before.since, self.now).await?;
+        let items = plane
+            .work_items(at_plane, asks, looked.since, &|| self.engine.now())
+            .await?;
         let found = self.lost(project, &states, items).await?;
-        let mut lines = Vec::new();
+        let (mut lines, mut left) = (Vec::new(), found.left);
         for (item, state) in found.lost {
+            let at = item.updated_at;
             let what = IssueChange::Stands(Issue {
                 state_id: item.state,
                 state_name: Some(state),
-                updated_at: item.updated_at,
+                updated_at: at,
                 ..Issue::default()
             });
-            self.act((project, at_plane), &item.id, what, &mut lines, trouble)
-                .await?;
+            if !self
+                .act((project, at_plane), &item.id, what, &mut lines, trouble)
+                .await?
+            {
+                // Looked at again until it is settled.
+                left = earliest(left, at);
+            }
         }
-        let asked = self
-            .gone(project, (plane, at_plane), before.asked, &mut lines, trouble)
+        self.gone(project, (plane, at_plane), &mut looked, &mut lines, trouble)
             .await?;
-        let read_to = found.latest.map(|at| at - OVERLAP).max(before.since);
-        let since = match (found.left, read_to) {
-            (Some(left), Some(to)) => Some(left.min(to)),
-            (None, to) => to,
-            (left, None) => left,
+        let read_to = latest.get().map(|at| at - OVERLAP).max(looked.since);
+        looked.since = match left {
+            Some(left) => earliest(Some(left), read_to),
+            None => read_to,
         };
-        self.engine.remember_board(project.id, Looked { since, asked });
+        self.engine.remember_board(project.id, looked);
         Ok(lines)
     }
 
@@ -144,12 +148,12 @@ impl Sweep<'_> {
         let read = self.engine.store().read(move |tx| {
             let mut found = Found::default();
             for (item, name, gesture) in named {
-                found.latest = found.latest.max(item.updated_at);
                 let seen = Seen {
                     state: &name,
                     gesture: Some(gesture),
                     at: item.updated_at,
                     changed: false,
+                    overtaken: false,
                 };
                 let left = match tasks::by_issue(tx, TrackerKind::Plane, &item.id)? {
                     None => false,
@@ -172,41 +176,45 @@ impl Sweep<'_> {
         Ok(read.await?)
     }
 
-    /// Asks for some issues by their id, the next ones in the next sweep. Answers the last of their tasks.
+    /// Asks for some issues by their id, the next ones in the next sweep. One that is missing twice is gone.
     async fn gone(
         &self,
         project: &Arc<ProjectHandle>,
         (plane, at_plane): (&Plane, &str),
-        after: TaskId,
+        looked: &mut Looked,
         lines: &mut Vec<String>,
         trouble: &mut Trouble,
-    ) -> Result<TaskId, Stopped> {
-        let id = project.id;
+    ) -> Result<(), Stopped> {
+        let (id, after) = (project.id, looked.asked.unwrap_or(TaskId(0)));
         let read = self
             .engine
             .store()
             .read(move |tx| tasks::issues_after(tx, id, TrackerKind::Plane, after, ASKED));
         let asked = read.await.map_err(EngineError::from)?;
         for (_, issue) in &asked {
-            match plane.work_item(at_plane, issue, self.now).await {
-                Ok(_) => {}
-                // It may be the project that cannot be seen any more.
+            match plane.work_item(at_plane, issue, self.engine.now()).await {
+                Ok(_) => drop(looked.missing.remove(issue)),
                 Err(PlaneError::NotFound { .. }) => {
-                    plane.states(at_plane, self.now).await?;
-                    self.act((project, at_plane), issue, IssueChange::Gone, lines, trouble)
-                        .await?;
+                    // It may be the project that cannot be seen any more.
+                    plane.states(at_plane, self.engine.now()).await?;
+                    if looked.missing.insert(issue.clone()) {
+                        continue;
+                    }
+                    let gone = IssueChange::Gone;
+                    if self.act((project, at_plane), issue, gone, lines, trouble).await? {
+                        looked.missing.remove(issue);
+                    }
                 }
-                Err(e) => return Err(e.into()),
+                Err(e) if e.is_everywhere() => return Err(e.into()),
+                Err(e) => trouble.push(format!("an issue of {}: {e}", project.config.name)),
             }
         }
         // The end: from the first one on.
-        Ok(match asked.len() < ASKED {
-            true => TaskId(0),
-            false => asked.last().map_or(TaskId(0), |(id, _)| *id),
-        })
+        looked.asked = asked.last().map(|(id, _)| *id).filter(|_| asked.len() == ASKED);
+        Ok(())
     }
 
-    /// Does what one issue asks for.
+    /// Does what one issue asks for. False: it could not be done now.
     async fn act(
         &self,
         (project, at_plane): (&Arc<ProjectHandle>, &str),
@@ -214,14 +222,20 @@ impl Sweep<'_> {
         what: IssueChange,
         lines: &mut Vec<String>,
         trouble: &mut Trouble,
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
+        let since = match &what {
+            IssueChange::Stands(issue) => issue.updated_at,
+            IssueChange::Gone => None,
+        };
+        let waited = since.map(|at| self.now.since(at)).unwrap_or_default();
         let sighting = Sighting {
             issue: issue.to_owned(),
             project: Some(at_plane.to_owned()),
             person: None,
             what,
             changed: false,
-            tries: 0,
+            // What people wrote with it is not waited for without an end.
+            tries: if waited > LONG { i32::MAX } else { 0 },
             may_ask: true,
         };
         let mark = self.marks(&sighting);
@@ -229,16 +243,20 @@ impl Sweep<'_> {
             Ok(Outcome::Applied(what)) => {
                 self.engine.remember_unblocked(what.clone());
                 lines.push(format!("{what} (lost webhook)"));
+                Ok(true)
             }
-            // Lost: somebody else did it meanwhile.
-            Ok(Outcome::Ignored(_)) | Err(EngineError::Lost) => {}
+            Ok(Outcome::Ignored(_)) => Ok(true),
+            Err(EngineError::Lost) => Ok(false),
             Ok(Outcome::Parked(why) | Outcome::Later(why)) => {
                 trouble.push(format!("an issue of {}: {why}", project.config.name));
+                Ok(false)
             }
-            Err(e @ EngineError::Store(_)) => return Err(e.into()),
-            Err(e) => trouble.push(format!("an issue of {}: {e}", project.config.name)),
+            Err(e @ EngineError::Store(_)) => Err(e.into()),
+            Err(e) => {
+                trouble.push(format!("an issue of {}: {e}", project.config.name));
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// Tells people in the transaction that heals.

@@ -50,7 +50,7 @@ impl Engine {
         self.reconciler()
             .boards
             .get(&project)
-            .copied()
+            .cloned()
             .unwrap_or_default()
     }
 

@@ -66,19 +66,26 @@ fn stands_at(conn: &mut Conn, id: TaskId, state: &str) -> Result<(), StoreError>
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn will_write_state(conn: &mut Conn, id: TaskId, state: &str) -> Result<Guarded<()>, StoreError> {
+pub fn will_write_state(
+    conn: &mut Conn,
+    id: TaskId,
+    state: &str,
+    now: Timestamp,
+) -> Result<Guarded<()>, StoreError> {
     change(conn, id, |wrote| {
         // The one that waits longest for its answer is this one, begun before.
         wrote.retain(|one| one.state != state || one.at.is_some());
         wrote.push(Written {
             state: state.to_owned(),
             at: None,
+            begun: Some(now),
             seen: false,
         });
     })
 }
 
-/// Notes that the issue has a state that Orch wanted, and since when, where it was about to be written.
+/// Notes that the issue has a state that Orch wanted, and when it was changed last: by Orch, where that was begun, else it
+/// had the state already.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -93,8 +100,20 @@ pub fn wrote_state(
         let begun = wrote
             .iter_mut()
             .find(|one| one.state == state && one.at.is_none());
-        if let Some(begun) = begun {
-            begun.at = at;
+        match begun {
+            Some(begun) => begun.at = at,
+            None => {
+                let there = Written {
+                    state: state.to_owned(),
+                    at,
+                    begun: None,
+                    seen: true,
+                };
+                if wrote.last() != Some(&there) {
+                    wrote.push(there);
+                }
+                keep_last_seen(wrote);
+            }
         }
     })
 }
@@ -105,17 +124,20 @@ pub fn wrote_state(
 /// See [`StoreError`].
 pub fn saw_back(conn: &mut Conn, id: TaskId, seen: &Written) -> Result<Guarded<()>, StoreError> {
     change(conn, id, |wrote| {
-        let back = wrote.iter().position(|one| one == seen);
-        if let Some(one) = back.and_then(|at| wrote.get_mut(at)) {
+        if let Some(one) = wrote.iter_mut().find(|one| *one == seen) {
             one.seen = true;
-            let last = wrote.iter().rposition(|one| one.seen);
-            let mut at = 0;
-            wrote.retain(|one| {
-                at += 1;
-                !one.seen || Some(at - 1) == last
-            });
+            keep_last_seen(wrote);
         }
     })
+}
+
+fn keep_last_seen(wrote: &mut Vec<Written>) {
+    let last = wrote.iter().rposition(|one| one.seen);
+    let mut at = 0;
+    wrote.retain(|one| {
+        at += 1;
+        !one.seen || Some(at - 1) == last
+    });
 }
 
 fn text(conn: &mut Conn, id: TaskId) -> Result<Option<String>, StoreError> {

@@ -148,7 +148,7 @@ impl Plane {
         project: &str,
         keep: impl Fn(&WorkItem) -> bool,
         since: Option<Timestamp>,
-        now: Timestamp,
+        clock: &dyn Fn() -> Timestamp,
     ) -> Result<Vec<WorkItem>, PlaneError> {
         let url = self.project_url(project, "work-items/")?;
         let query = [
@@ -166,7 +166,7 @@ impl Plane {
             query: &query,
             most: MOST_PAGES,
         };
-        self.pages(pages, keep, read, now).await
+        self.pages(pages, keep, read, clock).await
     }
 
     /// Asks what has to be done for an issue to have the state of that name. Changes nothing.
@@ -248,14 +248,14 @@ impl Plane {
         pages: Pages<'_>,
         keep: impl Fn(&T) -> bool,
         read: impl Fn(&[T]) -> bool,
-        now: Timestamp,
+        clock: &dyn Fn() -> Timestamp,
     ) -> Result<Vec<T>, PlaneError> {
         let mut query: Vec<_> = pages.query.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
         query.push(("per_page", PER_PAGE.to_owned()));
         let mut found = Vec::new();
         for _ in 0..pages.most {
             let page: Page<T> = self
-                .call(Method::GET, pages.url, &query, None, now)
+                .call(Method::GET, pages.url, &query, None, clock())
                 .await?
                 .read()?;
             let enough = read(&page.results);

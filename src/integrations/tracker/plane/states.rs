@@ -34,7 +34,7 @@ impl Plane {
             query: &[],
             most: MOST_PAGES,
         };
-        let states: Vec<State> = self.pages(pages, |_| true, |_| false, now).await?;
+        let states: Vec<State> = self.pages(pages, |_| true, |_| false, &|| now).await?;
         let known = Known {
             states: states.clone(),
             read_at: now,

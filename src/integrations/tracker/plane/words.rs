@@ -75,7 +75,7 @@ impl Plane {
             query: &query,
             most: MOST_PAGES,
         };
-        let comments = self.pages(pages, foreign, |_| false, now).await?;
+        let comments = self.pages(pages, foreign, |_| false, &|| now).await?;
         let last = comments.into_iter().max_by_key(|comment| comment.created_at);
         Ok(last.map(|comment| Word {
             by: comment.actor,
