@@ -197,10 +197,8 @@ async fn a_gitea_that_is_down_delays_no_agent_and_its_pull_request_is_opened_lat
     let (_, trouble) = house.delivered().await;
     assert_eq!(trouble.len(), 1, "{trouble:?}");
     house.drive(claim).await;
-    assert!(
-        waits_for(&house).await.contains("/pulls/")
-            || waits_for(&house).await.contains("not open at Gitea yet")
-    );
+    let why = waits_for(&house).await;
+    assert!(why.contains("/branches/main"), "{why}");
     let mut last = fake.seen().len();
     for _ in 0..60 {
         house.later(LATER);
@@ -359,6 +357,28 @@ async fn what_a_person_merged_in_another_way_is_not_merged_again() {
         house.events(task).await
     );
     assert_eq!((merges(&fake), house.main()), (0, main));
+}
+
+#[actix_rt::test]
+async fn what_is_in_main_before_its_pull_request_was_opened_needs_none() {
+    let (fake, house) = house(SHORT).await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    let head = house.head(house.task(task).await.branch.as_str()).unwrap();
+    crate::support::git(&house.origin(), &["update-ref", "refs/heads/main", head.as_str()]);
+    house.drive(claim).await;
+    assert_eq!(
+        house.stands(task).await,
+        "done done",
+        "{:#?}",
+        house.events(task).await
+    );
+    let (_, trouble) = house.delivered().await;
+    assert_eq!(
+        (fake.pulls(REPOSITORY).len(), merges(&fake), trouble.len()),
+        (0, 0, 0),
+        "{trouble:?}"
+    );
 }
 
 #[actix_rt::test]

@@ -83,15 +83,26 @@ async fn at_gitea(
     (head, main): (&Sha, &Sha),
 ) -> Result<Came, EngineError> {
     let row = pull_of(engine, a).await?;
+    let main_branch = &a.project.config.main;
+    let wait = |e: GiteaError| Came::Wait { why: e.to_string() };
+    let in_main = async || {
+        let now = engine.now();
+        match gitea.branch_head(main_branch, now).await? {
+            Some(main) => gitea.contains(&main, head, now).await,
+            None => Ok(false),
+        }
+    };
     // The outbox alone opens it: two would race, and open two.
     let Some(number) = row.and_then(|row| row.forge_number) else {
-        hurry(engine, a).await?;
+        match in_main().await {
+            Ok(true) => return Ok(Came::Merged { left_behind: None }),
+            Ok(false) => hurry(engine, a).await?,
+            Err(e) => return Ok(wait(e)),
+        }
         let why = "its pull request is not open at Gitea yet: `orch outbox` says why, where it takes long"
             .to_owned();
         return Ok(Came::Wait { why });
     };
-    let main_branch = &a.project.config.main;
-    let wait = |e: GiteaError| Came::Wait { why: e.to_string() };
     match gitea
         .before_merge(number, main_branch, (head, main), engine.now())
         .await
@@ -109,14 +120,7 @@ async fn at_gitea(
         Ok(Sent::Closed) => return Ok(Came::Closed),
         Err(e) => return Ok(wait(e)),
     }
-    let arrived = async {
-        let now = engine.now();
-        match gitea.branch_head(main_branch, now).await? {
-            Some(main) => gitea.contains(&main, head, now).await,
-            None => Ok(false),
-        }
-    };
-    Ok(match arrived.await {
+    Ok(match in_main().await {
         Ok(true) => Came::Merged { left_behind: None },
         Ok(false) => Came::Mismatch {
             why: format!(
