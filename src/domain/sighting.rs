@@ -101,12 +101,9 @@ pub fn meaning(seen: &Seen<'_>, known: &Known) -> Meaning {
     if !seen.changed && stands {
         return Meaning::Unchanged;
     }
-    match seen.gesture {
-        // Orch writes none of these, by whomever they are signed.
-        Some(asked @ (Gesture::Approved | Gesture::Rejected | Gesture::ConfirmDeploy)) => {
-            return Meaning::Asks(asked);
-        }
-        Some(_) | None => {}
+    // Orch writes none of these, by whomever they are signed.
+    if let Some(asked @ (Gesture::Approved | Gesture::Rejected | Gesture::ConfirmDeploy)) = seen.gesture {
+        return Meaning::Asks(asked);
     }
     let echo = known.wrote.iter().position(|one| {
         let near = match (one.at, seen.at) {

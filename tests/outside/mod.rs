@@ -191,7 +191,8 @@ fn tasks(service: &TestService) -> Vec<TaskView> {
 }
 
 fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let said = writeln!(std::io::stderr(), "{line}");
+    said.unwrap();
 }
 
 /// Until all are done.
