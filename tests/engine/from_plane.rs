@@ -511,12 +511,15 @@ async fn what_could_not_be_done_when_it_was_found_is_found_again(backend: Backen
     plane.drag(&issue, "Rejected", "ann");
     plane.mail();
     later(&house, &plane, LONG);
-    // Another issue has changed since, longer after it than what is read twice.
-    let other = plane.issue(PROJECT, "Other");
-    plane.drag(&other, "Done", "ann");
+    // More than a page of others has changed since, longer after it than what is read twice.
+    for n in 0..150 {
+        plane.issue(PROJECT, &format!("Other {n}"));
+    }
+    later(&house, &plane, LONG);
+    plane.issue(PROJECT, "The last");
     later(&house, &plane, LONG);
     // The board is read; the words that came with it cannot be.
-    plane.slow(1, Duration::ZERO);
+    plane.slow(2, Duration::ZERO);
     plane.fail_next(1, 503);
     assert_eq!(swept(&house).await.unblocked, [""; 0]);
     assert_eq!(house.stands(task).await, "analysis waiting_human");
