@@ -519,9 +519,11 @@ async fn what_could_not_be_done_when_it_was_found_is_found_again(backend: Backen
     plane.issue(PROJECT, "The last");
     later(&house, &plane, LONG);
     // The board is read; the words that came with it cannot be.
-    plane.slow(2, Duration::ZERO);
+    plane.slow(3, Duration::ZERO);
     plane.fail_next(1, 503);
+    plane.take_seen();
     assert_eq!(swept(&house).await.unblocked, [""; 0]);
+    assert!(plane.take_seen().contains(&"GET comments 503".to_owned()));
     assert_eq!(house.stands(task).await, "analysis waiting_human");
     later(&house, &plane, LONG);
     assert_eq!(
