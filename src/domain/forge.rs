@@ -187,8 +187,10 @@ pub struct PullRequest {
     pub branch: Option<BranchName>,
     /// What it is to be merged into.
     pub base: String,
-    /// Its head, at last.
+    /// Its branch's head, which goes on after a merge: it says nothing of what was merged.
     pub head: Option<Sha>,
+    /// What it became in its base; none while it is not merged.
+    pub merged: Option<Sha>,
 }
 
 #[cfg(test)]

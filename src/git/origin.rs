@@ -129,6 +129,20 @@ impl Origin {
         Ok(refs)
     }
 
+    /// Where one reference that is no branch is there now.
+    pub(super) fn reference(&self, full: &str) -> Result<Option<Sha>, GitError> {
+        let git = Git::new("ls-remote").config(secret_config(self)).timeout(READING);
+        let output = git.arg("--").arg(mask_url(&self.address())).arg(full).run()?;
+        if output.code != Some(0) {
+            return Err(self.explain("ls-remote", &output));
+        }
+        // It answers whatever ends in the name.
+        let text = output.text();
+        let mut found = text.lines().filter_map(|line| line.split_once('\t'));
+        let found = found.find(|(_, name)| *name == full);
+        Ok(found.and_then(|(sha, _)| Sha::parse(sha).ok()))
+    }
+
     /// Turns git's complaint about this origin into an error that says what to do.
     pub(super) fn explain(&self, what: &str, output: &Output) -> GitError {
         let why = output.stderr.lines().last().unwrap_or_default().to_owned();

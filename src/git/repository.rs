@@ -187,6 +187,12 @@ impl Repository {
         Ok(self.origin.heads(&[branch])?.get(branch).cloned())
     }
 
+    /// The head of a pull request as the forge keeps it for git: it follows the branch while that is open, and stands still
+    /// once it was merged.
+    pub fn pull_head(&self, number: i64) -> Result<Option<Sha>, GitError> {
+        self.origin.reference(&format!("refs/pull/{number}/head"))
+    }
+
     /// Heads of these branches at origin, now, in one process. Branches that do not exist are left out.
     pub fn heads(&self, branches: &[&BranchName]) -> Result<Refs, GitError> {
         if branches.is_empty() {

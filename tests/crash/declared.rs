@@ -24,7 +24,7 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 17] = [
+const ELSEWHERE: [Elsewhere; 18] = [
     Elsewhere {
         point: "deed make a webhook at Gitea",
         on: BOTH,
@@ -105,6 +105,11 @@ const ELSEWHERE: [Elsewhere; 17] = [
         point: "commit engine::run::forge::close_row",
         on: BOTH,
         known: "needs a Gitea; the pull request is still closed there, and read so again: engine::at_gitea",
+    },
+    Elsewhere {
+        point: "commit engine::run::forge::replace_row",
+        on: BOTH,
+        known: "needs a Gitea; what a person merged is still merged there, and read so again: engine::at_gitea",
     },
     Elsewhere {
         point: "commit engine::run::far::owner",

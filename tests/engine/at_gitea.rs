@@ -499,3 +499,105 @@ async fn a_repository_that_cannot_be_reached_spends_no_attempt_of_whoever_waits_
         house.events(task).await
     );
 }
+
+/// Lets time go by, and everything happen, until the task is done.
+async fn until_done(house: &House, task: TaskId) {
+    for _ in 0..20 {
+        house.later(LATER);
+        house.run_all().await;
+        house.deliver().await;
+        if house.stands(task).await == "done done" {
+            return;
+        }
+    }
+    let (told, waits) = (house.events(task).await, waits_for(house).await);
+    unreachable!("it waits for \"{waits}\": {told:#?}");
+}
+
+#[actix_rt::test]
+async fn what_a_person_merged_before_the_rework_is_not_taken_for_the_rework() {
+    let (fake, house) = house(SHORT).await;
+    house.role(
+        "reviewer",
+        "if [ \"$nth\" = 1 ]; then verdict REQUEST_CHANGES; else verdict APPROVED; fi",
+    );
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("agent", "review").await;
+    house.deliver().await;
+    let first = number(&fake);
+    fake.squash(REPOSITORY, first);
+    house.drive(claim).await;
+    until_done(&house, task).await;
+    let pulls = fake.pulls(REPOSITORY);
+    let branch = house.task(task).await.branch;
+    let head = house.head(branch.as_str()).unwrap();
+    assert_eq!(
+        (pulls.len(), merges(&fake)),
+        (2, 1),
+        "{:#?}",
+        house.events(task).await
+    );
+    assert_eq!(house.main(), head, "main has the rework");
+    assert_eq!(
+        house.file("main", "src/SHOP-001.txt").as_deref(),
+        Some("work 2\n")
+    );
+    assert_eq!(
+        house.task(task).await.developer_retries,
+        1,
+        "the reviewer's alone"
+    );
+    assert!(
+        house.tested().contains(&house.trees_of_main()[0]),
+        "main has a tree that nobody tested"
+    );
+}
+
+#[actix_rt::test]
+async fn what_was_merged_as_it_was_before_or_into_another_branch_is_followed_by_another_pull_request() {
+    for elsewhere in [false, true] {
+        let (fake, house) = house(SHORT).await;
+        let task = house.add("Say hello").await;
+        let claim = house.run_until("agent", "review").await;
+        house.deliver().await;
+        if elsewhere {
+            // At its last head even, but nowhere near main.
+            house.drive(claim).await;
+            let claim = house.run_until("deploy-finalizer", "review").await;
+            fake.commit(REPOSITORY, "develop", &[("other.txt", "1\n")]);
+            fake.retarget(REPOSITORY, number(&fake), "develop");
+            fake.squash(REPOSITORY, number(&fake));
+            house.drive(claim).await;
+        } else {
+            fake.squash(REPOSITORY, number(&fake));
+            house.drive(claim).await;
+        }
+        until_done(&house, task).await;
+        let head = house.head(house.task(task).await.branch.as_str()).unwrap();
+        assert_eq!(house.main(), head, "{:#?}", house.events(task).await);
+        assert_eq!((fake.pulls(REPOSITORY).len(), merges(&fake)), (2, 1));
+        assert_eq!(house.ran(), ["developer", "reviewer"], "nobody is sent back");
+        assert_eq!(house.task(task).await.developer_retries, 0);
+    }
+}
+
+#[actix_rt::test]
+async fn a_pull_request_that_a_person_has_go_elsewhere_is_not_merged_there() {
+    let (fake, house) = house(SHORT).await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    house.deliver().await;
+    let develop = fake.commit(REPOSITORY, "develop", &[("other.txt", "1\n")]);
+    fake.retarget(REPOSITORY, number(&fake), "develop");
+    house.drive(claim).await;
+    until_done(&house, task).await;
+    let bases: Vec<_> = fake
+        .pulls(REPOSITORY)
+        .iter()
+        .map(|p| p["base"]["ref"].clone())
+        .collect();
+    assert_eq!(bases, ["develop", "main"]);
+    assert_eq!(fake.head(REPOSITORY, "develop"), Some(develop));
+    let head = house.head(house.task(task).await.branch.as_str()).unwrap();
+    assert_eq!((house.main(), merges(&fake)), (head, 1));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use orch::domain::forge::{self, PullState};
 use orch::domain::id::Sha;
+use orch::git::{Origin, Repository};
 use orch::integrations::forge::gitea::{Ensured, Gitea, GiteaError, Merging, NewComment, NewPull, Sent};
 
 use super::{NOW, branch, client, client_with, sha};
@@ -174,14 +175,13 @@ async fn a_merge_moves_main_to_exactly_the_head_and_is_asked_for_once() {
     let ready = ready().await;
     let number = ready.number;
     assert_eq!(before(&ready).await, Merging::Ready);
-    assert_eq!(
-        ready.gitea.merge(number, &ready.head, NOW).await,
-        Ok(Sent::Merged)
+    let sent = ready.gitea.merge(number, &ready.head, NOW).await;
+    assert!(
+        matches!(&sent, Ok(Sent::Merged(pull)) if pull.merged.as_ref() == Some(&ready.head)),
+        "{sent:?}"
     );
     assert_eq!(ready.fake.head(REPOSITORY, "main").unwrap(), ready.head.as_str());
     assert_eq!(before(&ready).await, Merging::Already);
-    assert!(ready.gitea.was_merged(number, &ready.head, NOW).await.unwrap());
-    assert!(!ready.gitea.was_merged(number, &ready.main, NOW).await.unwrap());
     let body = ready
         .fake
         .seen()
@@ -197,9 +197,10 @@ async fn a_merge_moves_main_to_exactly_the_head_and_is_asked_for_once() {
     // What is merged needs no other one.
     assert_eq!(ensure(&ready.gitea).await, Ok(Ensured::NothingToMerge));
     // Asked again all the same, it is known by the pull request and not by the refusal.
-    assert_eq!(
-        ready.gitea.merge(number, &ready.head, NOW).await,
-        Ok(Sent::Merged)
+    let sent = ready.gitea.merge(number, &ready.head, NOW).await;
+    assert!(
+        matches!(&sent, Ok(Sent::Merged(pull)) if pull.merged.as_ref() == Some(&ready.head)),
+        "{sent:?}"
     );
 }
 
@@ -218,7 +219,7 @@ async fn a_merge_without_an_answer_is_asked_about_before_it_is_sent_again() {
             [format!("POST pulls/{n}/merge -"), format!("GET pulls/{n} 200")]
         );
         match done {
-            true => assert_eq!(sent, Sent::Merged),
+            true => assert!(matches!(sent, Sent::Merged(_)), "{sent:?}"),
             false => assert!(
                 matches!(&sent, Sent::NotNow { why } if why.contains("/merge")),
                 "{sent:?}"
@@ -233,7 +234,7 @@ async fn every_documented_refusal_of_a_merge_means_something_of_its_own() {
         Sent::NotNow { why } => format!("not now: {why}"),
         Sent::Stale { why } => format!("stale: {why}"),
         Sent::Closed => "closed".to_owned(),
-        Sent::Merged => "merged".to_owned(),
+        Sent::Merged(_) => "merged".to_owned(),
     };
     let number = |ready: &Ready| u64::try_from(ready.number).unwrap();
     let ask = async |ready: &Ready, head: &Sha| {
@@ -287,10 +288,29 @@ async fn every_documented_refusal_of_a_merge_means_something_of_its_own() {
     assert_eq!(ask(&r, &r.head).await, "closed");
     assert_eq!(before(&r).await, Merging::Closed);
 
+    let r = ready().await;
+    r.fake.retarget(REPOSITORY, number(&r), "develop");
+    assert!(matches!(before(&r).await, Merging::Elsewhere { base } if base == "develop"));
+
     // As one commit of its own: main has the change, and not the head.
     let r = ready().await;
     r.fake.squash(REPOSITORY, number(&r));
-    assert_eq!(before(&r).await, Merging::Already);
+    let squashed = sha(&r.fake.head(REPOSITORY, "main").unwrap());
+    // The branch goes on: Gitea tells of that, and only git of what was merged.
+    let later = sha(&r.fake.commit(REPOSITORY, "feature/x", &[("a", "2\n")]));
+    match before(&r).await {
+        Merging::Merged(pull) => assert_eq!((pull.head, pull.merged), (Some(later), Some(squashed))),
+        other => unreachable!("{other:?}"),
+    }
+    let room = tempfile::tempdir().unwrap();
+    let origin = Origin::of(
+        &r.fake.clone_url(REPOSITORY),
+        &super::settings(&r.fake.url, TOKEN),
+    );
+    let clone =
+        Repository::open_or_clone(&room.path().join("clone.git"), origin.unwrap(), &branch("main")).unwrap();
+    assert_eq!(clone.pull_head(r.number).unwrap(), Some(r.head));
+    assert_eq!(clone.pull_head(r.number + 1).unwrap(), None);
 }
 
 #[actix_rt::test]

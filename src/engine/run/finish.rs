@@ -14,13 +14,13 @@ use crate::domain::walk::Answer;
 use crate::git::{Back, GitError, Identity, PushMode, PushOutcome, Rebase, Relation};
 use crate::process;
 use crate::store::intents::{IntentId, IntentKind, NewIntent};
-use crate::store::pull_requests::NewPullRequest;
 use crate::store::runs::{Closing, RunPatch};
 use crate::store::{Guarded, intents, runs};
 
 use super::super::transition::{self, Abort};
 use super::super::{Engine, EngineError, ProjectHandle, blocking, budget};
 use super::failed::{self, Again};
+use super::forge::new_pull;
 use super::tidy::{self, remove_dir};
 use super::{Attempt, Step, far};
 
@@ -268,14 +268,7 @@ pub(super) async fn open_pull_request(engine: &Engine, a: &mut Attempt) -> Resul
         a.record(engine, patch).await?;
         return Ok(Step::On);
     }
-    let new = NewPullRequest {
-        project_id: a.task.project_id,
-        task_id: a.task.id,
-        head_branch: a.task.branch.clone(),
-        base_branch: a.project.config.main.clone(),
-        title: format!("{}: {}", a.task.work_item_id, a.task.title),
-        head_sha: head,
-    };
+    let new = new_pull(a, &head);
     let (run, claim, monitor, now) = (a.run.id, a.claim, a.monitor, engine.now());
     let forge = a.project.forge.clone();
     let recorded = engine

@@ -2,19 +2,20 @@
 //! is sent once, and the pull request is asked what became of it. Never sends a merge without a last look at the lease.
 
 use crate::domain::delivery::Channel;
+use crate::domain::forge::{self, PullState};
 use crate::domain::gate::Verdict;
 use crate::domain::id::Sha;
 use crate::domain::pipeline::GateSpec;
 use crate::domain::walk::{self, Answer};
-use crate::git::FastForward;
+use crate::git::{FastForward, GitError};
 use crate::integrations::forge::Forge;
 use crate::integrations::forge::gitea::{Gitea, GiteaError, Merging, Sent};
-use crate::store::pull_requests::{self, PullRequest};
+use crate::store::pull_requests::{self, NewPullRequest, PullRequest, PullRequestState};
 use crate::store::{Conn, outbox};
 
 use super::super::lease::{self, MergeLease};
-use super::super::look::{Question, look};
-use super::super::transition::Abort;
+use super::super::look::{Question, contains, look};
+use super::super::transition::{self, Abort};
 use super::super::{Engine, EngineError, Hint, blocking};
 use super::judge::{Judgement, standing};
 use super::perform::perform;
@@ -38,6 +39,24 @@ pub(super) enum Came {
     Closed,
     /// It is merged, and main has something else.
     Mismatch {
+        /// What.
+        why: String,
+    },
+}
+
+/// What became of a pull request.
+pub(super) enum Went {
+    /// Nothing: it was not merged.
+    Nowhere,
+    /// In: main has what was tested.
+    In,
+    /// In, but as it was before, or into another branch. What is here needs another pull request.
+    Besides {
+        /// What happened.
+        why: String,
+    },
+    /// In, and main has something else than what was tested.
+    Differently {
         /// What.
         why: String,
     },
@@ -109,46 +128,113 @@ async fn at_gitea(
     {
         Ok(Merging::Ready) => {}
         Ok(Merging::Already) => return Ok(Came::Merged { left_behind: None }),
+        Ok(Merging::Merged(pull)) => return came(engine, a, pull, head).await,
+        Ok(Merging::Elsewhere { base }) => {
+            let why = format!("a person has pull request {number} go into {base}");
+            return another(engine, a, why).await;
+        }
         Ok(Merging::Stale { .. }) => return Ok(Came::Again),
         Ok(Merging::Closed) => return Ok(Came::Closed),
         Err(e) => return Ok(wait(e)),
     }
     lease::last_look(engine, lease).await?;
     match gitea.merge(number, head, engine.now()).await {
-        Ok(Sent::Merged) => {}
-        Ok(Sent::Stale { why } | Sent::NotNow { why }) => return Ok(Came::Wait { why }),
-        Ok(Sent::Closed) => return Ok(Came::Closed),
-        Err(e) => return Ok(wait(e)),
+        Ok(Sent::Merged(pull)) => came(engine, a, pull, head).await,
+        Ok(Sent::Stale { why } | Sent::NotNow { why }) => Ok(Came::Wait { why }),
+        Ok(Sent::Closed) => Ok(Came::Closed),
+        Err(e) => Ok(wait(e)),
     }
-    Ok(match in_main().await {
-        Ok(true) => Came::Merged { left_behind: None },
-        Ok(false) => Came::Mismatch {
-            why: format!(
-                "pull request {number} is merged, and {} does not contain {}, which was tested: look at it before anything else is merged",
-                main_branch,
-                head.short()
-            ),
-        },
-        Err(e) => wait(e),
-    })
 }
 
-/// True when a person merged the task's pull request with exactly this head, whatever became of it in main. The inner
-/// error says why nobody knows.
+/// The same of a pull request that is merged, by whomever.
+async fn came(
+    engine: &Engine,
+    a: &Attempt,
+    pull: forge::PullRequest,
+    head: &Sha,
+) -> Result<Came, EngineError> {
+    match went(a, pull, head).await? {
+        Went::In => Ok(Came::Merged { left_behind: None }),
+        Went::Besides { why } => another(engine, a, why).await,
+        Went::Differently { why } => Ok(Came::Mismatch { why }),
+        Went::Nowhere => Ok(Came::Again),
+    }
+}
+
+/// What became of the task's pull request at a person's click. The inner error says why nobody knows. Where it was merged
+/// besides, another one is opened.
 pub(super) async fn was_merged(
     engine: &Engine,
     a: &Attempt,
     head: &Sha,
-) -> Result<Result<bool, String>, EngineError> {
+) -> Result<Result<Went, String>, EngineError> {
     let Forge::Gitea(gitea) = &a.project.forge else {
-        return Ok(Ok(false));
+        return Ok(Ok(Went::Nowhere));
     };
     let row = pull_of(engine, a).await?;
     let Some(number) = row.and_then(|row| row.forge_number) else {
-        return Ok(Ok(false));
+        return Ok(Ok(Went::Nowhere));
     };
-    let asked = gitea.was_merged(number, head, engine.now()).await;
-    Ok(asked.map_err(|e| e.to_string()))
+    let pull = match gitea.pull(number, engine.now()).await {
+        Ok(pull) => pull,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    let went = went(a, pull, head).await?;
+    if let Went::Besides { why } = &went {
+        replace_row(engine, a, why).await?;
+    }
+    Ok(Ok(went))
+}
+
+/// Asks git what a merged pull request brought into main: Gitea tells of its branch alone, which may have gone on since.
+async fn went(a: &Attempt, pull: forge::PullRequest, head: &Sha) -> Result<Went, EngineError> {
+    if pull.state != PullState::Merged {
+        return Ok(Went::Nowhere);
+    }
+    let (project, head, number) = (a.project.clone(), head.clone(), pull.number);
+    blocking(move || {
+        let (repo, main) = (project.repository()?, &project.config.main);
+        let besides = |what: String| {
+            let why = format!("pull request {number} was merged {what}");
+            Ok::<_, EngineError>(Went::Besides { why })
+        };
+        if pull.base != main.as_str() {
+            return besides(format!("into {}", pull.base));
+        }
+        let heads = repo.bring(&[main])?;
+        let has = |commit: &Sha| match heads.get(main) {
+            Some(main) => match contains(&repo, main, commit) {
+                Err(GitError::UnknownCommit { .. }) => Ok(false),
+                answer => answer,
+            },
+            None => Ok(false),
+        };
+        if has(&head)? {
+            return Ok(Went::In);
+        }
+        let merged_as = repo.pull_head(number)?;
+        if merged_as.as_ref() != Some(&head) {
+            let at = merged_as.map_or("another commit".to_owned(), |at| at.short().to_owned());
+            return besides(format!("as it was at {at}, before {}", head.short()));
+        }
+        let tested = head.short();
+        let why = match &pull.merged {
+            Some(commit) if has(commit)? => {
+                if !project.config.merge_gate || repo.code_tree(commit)? == repo.code_tree(&head)? {
+                    return Ok(Went::In);
+                }
+                format!(
+                    "{main} has {} instead of {tested}, which was tested",
+                    commit.short()
+                )
+            }
+            Some(_) | None => format!("{main} has nothing of {tested}, which was tested"),
+        };
+        let why =
+            format!("pull request {number} is merged, and {why}: look at it before anything else is merged");
+        Ok(Went::Differently { why })
+    })
+    .await
 }
 
 async fn pull_of(engine: &Engine, a: &Attempt) -> Result<Option<PullRequest>, EngineError> {
@@ -194,6 +280,49 @@ pub(super) async fn closed(engine: &Engine, a: &mut Attempt, gate: GateSpec) -> 
     };
     perform(engine, a, onward, judgement).await?;
     Ok(Step::Over)
+}
+
+/// What was merged besides is over; what is here gets a pull request of its own.
+async fn another(engine: &Engine, a: &Attempt, why: String) -> Result<Came, EngineError> {
+    replace_row(engine, a, &why).await?;
+    let why = format!("{why}: another one is opened");
+    Ok(Came::Wait { why })
+}
+
+/// The pull request of the task's branch, at this head.
+pub(super) fn new_pull(a: &Attempt, head: &Sha) -> NewPullRequest {
+    NewPullRequest {
+        project_id: a.task.project_id,
+        task_id: a.task.id,
+        head_branch: a.task.branch.clone(),
+        base_branch: a.project.config.main.clone(),
+        title: format!("{}: {}", a.task.work_item_id, a.task.title),
+        head_sha: head.clone(),
+    }
+}
+
+async fn replace_row(engine: &Engine, a: &Attempt, why: &str) -> Result<(), EngineError> {
+    let Some(row) = pull_of(engine, a)
+        .await?
+        .filter(|row| row.state == PullRequestState::Open)
+    else {
+        return Ok(());
+    };
+    let (hold, now, forge) = (a.hold(), engine.now(), a.project.forge.clone());
+    let (task, new) = (a.task.clone(), new_pull(a, &row.head_sha));
+    let text = format!("{why}: another one is opened");
+    let write = engine.store().write(move |tx: &mut Conn| {
+        hold.check(tx)?;
+        if pull_requests::close(tx, row.id, now)?.is_won() {
+            forge.open_pull_request(tx, &new, now)?;
+            transition::say(tx, &task, "pull request", &text, now)?;
+        }
+        Ok::<_, Abort>(())
+    });
+    write.await?;
+    engine.committed();
+    engine.hint(Hint::Outbox);
+    Ok(())
 }
 
 /// The next run opens another one.

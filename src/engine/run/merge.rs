@@ -23,7 +23,7 @@ use super::super::look::{Looked, Question, confirm_key, contains, heads, look, m
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, Hint, blocking};
 use super::failed::{self, Again};
-use super::forge::{self, Came};
+use super::forge::{self, Came, Went};
 use super::judge;
 use super::perform::LEASE_FALLBACK;
 use super::{Attempt, Step};
@@ -50,9 +50,11 @@ async fn without_gate(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineEr
         return merged(engine, a, &head, None).await;
     }
     match forge::was_merged(engine, a, &head).await? {
-        Ok(true) => return merged(engine, a, &head, None).await,
-        Ok(false) => {}
-        Err(why) => return snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
+        Ok(Went::In) => return merged(engine, a, &head, None).await,
+        Ok(Went::Nowhere | Went::Besides { .. }) => {}
+        Ok(Went::Differently { why }) | Err(why) => {
+            return snooze(engine, a, why, Until::Pause(a.pause(engine))).await;
+        }
     }
     let config = &a.project.config;
     let cause = match config.test_command {
@@ -88,8 +90,9 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
     // Or the forge merged it as something else, at a person's click.
     if candidate.as_ref() == Some(&head) {
         match forge::was_merged(engine, a, &head).await? {
-            Ok(true) => return merged(engine, a, &head, None).await,
-            Ok(false) => {}
+            Ok(Went::In) => return merged(engine, a, &head, None).await,
+            Ok(Went::Nowhere | Went::Besides { .. }) => {}
+            Ok(Went::Differently { why }) => return failed::over(engine, a, &why, Again::Never).await,
             Err(why) => return snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
         }
     }

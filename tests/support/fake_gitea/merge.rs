@@ -59,10 +59,10 @@ pub(super) fn merge(world: &mut World, name: &str, number: u64, body: &Value) ->
 
 fn close(world: &mut World, name: &str, number: u64, commit: &str) {
     let head = world.head_of(name, number);
+    world.track(name, number, &head);
     let pull = world.pull(name, number);
     pull.state = "closed";
     pull.merged = true;
-    pull.last_head = head;
     pull.merge_commit = Some(commit.to_owned());
     mail::pull_request(world, name, number, "closed", "orch");
 }

@@ -3,14 +3,15 @@
 //!
 //! Quirks: a pull request that exists is 409; `/pulls/{base}/{head}` answers any state; the state of several statuses is
 //! `""` without any, and each one's own field is `status`, in a webhook `state`; a merge is refused with 405 for five
-//! reasons and with 409 in two shapes; lists end where `X-Total-Count` and `Link` say so; what a token may not see is 404.
+//! reasons and with 409 in two shapes; lists end where `X-Total-Count` and `Link` say so; what a token may not see is 404;
+//! the head of a pull request is its branch's also once it is merged, and only `refs/pull/N/head` stands still then.
 
 mod cgi;
 mod mail;
 mod merge;
 mod rest;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -59,6 +60,12 @@ struct World {
     ids: u64,
     /// Entries of a page at most.
     most: usize,
+    /// Who may read and nothing else.
+    strangers: BTreeSet<String>,
+    /// Whether it calls the reviews of who may write official.
+    officials: bool,
+    /// Entries that lists have by their headers, and that no page gives.
+    lost: usize,
 }
 
 #[derive(Clone)]
@@ -89,7 +96,7 @@ struct Pull {
     state: &'static str,
     merged: bool,
     merge_commit: Option<String>,
-    /// Its head where its branch is gone, or once it is closed.
+    /// Its head where its branch is gone, and what `refs/pull/N/head` is at: it follows the branch only while it is open.
     last_head: String,
     reviews: Vec<Value>,
     comments: Vec<Value>,
@@ -142,6 +149,9 @@ impl FakeGitea {
             clock: 1_795_246_128,
             ids: 0,
             most: 50,
+            strangers: BTreeSet::new(),
+            officials: true,
+            lost: 0,
         };
         let gitea = Self {
             url,
@@ -280,6 +290,11 @@ impl FakeGitea {
         mail::pull_request(&mut world, name, number, "closed", "a-person");
     }
 
+    /// A person has one go into another branch.
+    pub fn retarget(&self, name: &str, number: u64, base: &str) {
+        base.clone_into(&mut self.world().pull(name, number).base);
+    }
+
     /// A person merges one by a click, as one commit of its own.
     pub fn squash(&self, name: &str, number: u64) {
         merge::squash(&mut self.world(), name, number);
@@ -289,9 +304,10 @@ impl FakeGitea {
     pub fn review(&self, name: &str, number: u64, login: &str, state: &str) {
         let mut world = self.world();
         let (id, head) = (world.id(), world.head_of(name, number));
+        let official = world.officials && !world.strangers.contains(login);
         let review = json!({
             "id": id, "user": { "login": login }, "state": state, "commit_id": head, "stale": false,
-            "official": true, "dismissed": false, "body": "", "submitted_at": world.when(),
+            "official": official, "dismissed": false, "body": "", "submitted_at": world.when(),
         });
         world.pull(name, number).reviews.push(review);
         mail::reviewed(&mut world, name, number, state, login);
@@ -347,7 +363,22 @@ impl FakeGitea {
         title.clone_into(&mut self.world().pull(name, number).title);
     }
 
+    /// This account may read and nothing else.
+    pub fn stranger(&self, login: &str) {
+        self.world().strangers.insert(login.to_owned());
+    }
+
+    /// No review is called official, as of versions that do so only for branches with a rule.
+    pub fn without_officials(&self) {
+        self.world().officials = false;
+    }
+
     // --- trouble
+
+    /// Lists have so many entries more by their headers than their pages give.
+    pub fn lose(&self, n: usize) {
+        self.world().lost = n;
+    }
 
     /// The next `n` requests to merge come while it still checks: "try again later".
     pub fn checking(&self, name: &str, n: usize) {
@@ -396,7 +427,10 @@ impl FakeGitea {
 
     /// So many of a hundred requests to the API go wrong from now on, the same for the same seed; none of a hundred: no more.
     pub fn failing(&self, percent: u64, seed: u64) {
-        self.world().failing = Failing::new(percent, seed);
+        let mut world = self.world();
+        let failed = world.failing.failed;
+        world.failing = Failing::new(percent, seed);
+        world.failing.failed = failed;
     }
 
     /// How many went wrong so.
@@ -517,6 +551,13 @@ impl World {
         rest::head_of(self, name, pull.unwrap())
     }
 
+    /// Moves what git sees of a pull request that is open.
+    fn track(&mut self, name: &str, number: u64, head: &str) {
+        head.clone_into(&mut self.pull(name, number).last_head);
+        let reference = format!("refs/pull/{number}/head");
+        git(&self.bare(name), &["update-ref", &reference, head]);
+    }
+
     fn heads(&self, name: &str) -> BTreeMap<String, String> {
         let refs = git(
             &self.bare(name),
@@ -544,16 +585,11 @@ impl World {
             mail::pushed(self, name, branch, (old, new), by);
             let open = |p: &&mut Pull| p.state == "open" && p.head == *branch;
             let pulls = self.repositories.get_mut(name).unwrap().pulls.iter_mut();
-            let touched: Vec<_> = pulls
-                .filter(open)
-                .map(|p| {
-                    if let Some(new) = new {
-                        p.last_head.clone_from(new);
-                    }
-                    p.number
-                })
-                .collect();
+            let touched: Vec<_> = pulls.filter(open).map(|p| p.number).collect();
             for number in touched {
+                if let Some(new) = new {
+                    self.track(name, number, new);
+                }
                 mail::pull_request(self, name, number, "synchronized", by);
             }
             if let (Some(new), Some(state), true) = (new, self.ci.clone(), branch != "main") {

@@ -112,6 +112,20 @@ fn route(world: &mut World, request: &Request, (name, rest): (&str, &[&str]), by
             world.pull(name, number).comments.push(comment.clone());
             Answer::json(201, &comment)
         }
+        ("GET", ["collaborators", login, "permission"]) => {
+            if !by.administers && by.login != *login {
+                return refusal(403, "Only admins can query all permissions");
+            }
+            let permission = match world.strangers.contains(*login) {
+                true => "read",
+                false => "write",
+            };
+            let user = json!({ "login": login });
+            Answer::json(
+                200,
+                &json!({ "permission": permission, "role_name": permission, "user": user }),
+            )
+        }
         (_, ["hooks"]) if !by.administers => {
             refusal(403, "user should be an owner or a collaborator with admin write")
         }
@@ -143,7 +157,7 @@ fn page(world: &World, request: &Request, all: Vec<Value>) -> Answer {
     let limit = limit.min(world.most);
     let total = all.len();
     let shown: Vec<_> = all.into_iter().skip((page - 1) * limit).take(limit).collect();
-    let answer = Answer::json(200, &json!(shown)).with("X-Total-Count", total);
+    let answer = Answer::json(200, &json!(shown)).with("X-Total-Count", total + world.lost);
     if page * limit >= total {
         return answer;
     }
@@ -219,7 +233,7 @@ fn combined(world: &World, request: &Request, name: &str, rev: &str) -> Answer {
     let shown: Vec<_> = shown.into_iter().skip((page - 1) * limit).take(limit).collect();
     // What it makes of them differs between versions.
     let told = json!({ "state": "pending", "sha": sha, "total_count": shown.len(), "statuses": shown });
-    Answer::json(200, &told).with("X-Total-Count", total)
+    Answer::json(200, &told).with("X-Total-Count", total + world.lost)
 }
 
 pub(super) fn set_status(world: &mut World, name: &str, sha: &str, body: &Value) -> Answer {
@@ -280,23 +294,21 @@ pub(super) fn open_pull(world: &mut World, name: &str, body: &Value, by: &str) -
         state: "open",
         merged: false,
         merge_commit: None,
-        last_head: at,
+        last_head: at.clone(),
         reviews: Vec::new(),
         comments: Vec::new(),
     };
     world.repositories.get_mut(name).unwrap().pulls.push(pull);
+    world.track(name, number, &at);
     mail::pull_request(world, name, number, "opened", by);
     let shown = self::pull(world, name, world.repositories[name].pulls.last().unwrap());
     Answer::json(201, &shown)
 }
 
-/// Its branch's while it is open, and what that was at last afterwards.
+/// Its branch's, merged or not; what that was at last only where the branch is gone.
 pub(super) fn head_of(world: &World, name: &str, pull: &Pull) -> String {
     let now = world.heads(name).get(&pull.head).cloned();
-    match pull.state {
-        "open" => now.unwrap_or_else(|| pull.last_head.clone()),
-        _ => pull.last_head.clone(),
-    }
+    now.unwrap_or_else(|| pull.last_head.clone())
 }
 
 pub(super) fn pull(world: &World, name: &str, pull: &Pull) -> Value {

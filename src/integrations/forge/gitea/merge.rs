@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::domain::forge::PullState;
+use crate::domain::forge::{PullRequest, PullState};
 use crate::domain::id::{BranchName, Sha};
 use crate::domain::time::Timestamp;
 
@@ -16,22 +16,29 @@ use super::exchange::Call;
 pub enum Merging {
     /// Nothing: it is to be merged.
     Ready,
-    /// It is in main, or was merged with exactly this head.
+    /// It is in main.
     Already,
+    /// The pull request was merged. Git knows with which head, and Gitea does not: it tells of the branch's, as it is now.
+    Merged(PullRequest),
+    /// A person has it go into another branch.
+    Elsewhere {
+        /// Into which.
+        base: String,
+    },
     /// Main is elsewhere than the candidate was tested on.
     Stale {
         /// Where it is; none when it was deleted.
         found: Option<Sha>,
     },
-    /// A person closed the pull request, or merged it as it was before.
+    /// A person closed the pull request.
     Closed,
 }
 
 /// What became of one request to merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It is merged, with this very head.
-    Merged,
+    /// It is merged. Git knows as what: somebody else may have been faster.
+    Merged(PullRequest),
     /// Main, or the branch, is not where the candidate was tested: looked at anew.
     Stale {
         /// In Gitea's words.
@@ -54,11 +61,11 @@ impl Gitea {
     pub async fn before_merge(
         &self,
         number: i64,
-        main: &BranchName,
+        base: &BranchName,
         (head, expected): (&Sha, &Sha),
         now: Timestamp,
     ) -> Result<Merging, GiteaError> {
-        let main = self.branch_head(main, now).await?;
+        let main = self.branch_head(base, now).await?;
         if let Some(main) = &main
             && self.contains(main, head, now).await?
         {
@@ -66,21 +73,12 @@ impl Gitea {
         }
         let pull = self.pull(number, now).await?;
         Ok(match pull.state {
-            PullState::Merged if pull.head.as_ref() == Some(head) => Merging::Already,
-            // With another head: the branch went on afterwards, and another pull request will follow.
-            PullState::Merged | PullState::Closed => Merging::Closed,
+            PullState::Merged => Merging::Merged(pull),
+            PullState::Closed => Merging::Closed,
+            PullState::Open if pull.base != base.as_str() => Merging::Elsewhere { base: pull.base },
             PullState::Open if main.as_ref() == Some(expected) => Merging::Ready,
             PullState::Open => Merging::Stale { found: main },
         })
-    }
-
-    /// True when a person merged this pull request with exactly this head, whatever became of it in main.
-    ///
-    /// # Errors
-    /// See [`GiteaError`].
-    pub async fn was_merged(&self, number: i64, head: &Sha, now: Timestamp) -> Result<bool, GiteaError> {
-        let pull = self.pull(number, now).await?;
-        Ok(pull.state == PullState::Merged && pull.head.as_ref() == Some(head))
     }
 
     /// Asks for the merge once. Whoever calls holds the lease, and looked at it just now.
@@ -111,10 +109,7 @@ impl Gitea {
         // The answer alone proves nothing: 405 is also said of what is merged, and 200 has no body.
         let pull = self.pull(number, now).await?;
         Ok(match pull.state {
-            PullState::Merged if pull.head.as_ref() == Some(head) => Sent::Merged,
-            PullState::Merged => Sent::Stale {
-                why: "it was merged with another head".to_owned(),
-            },
+            PullState::Merged => Sent::Merged(pull),
             PullState::Closed => Sent::Closed,
             PullState::Open => Sent::NotNow {
                 why: match why.is_empty() {

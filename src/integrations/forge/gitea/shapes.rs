@@ -61,6 +61,8 @@ pub(super) struct Pull {
     state: String,
     #[serde(default)]
     merged: bool,
+    #[serde(default)]
+    merge_commit_sha: Option<String>,
     base: Side,
     head: Side,
 }
@@ -105,6 +107,10 @@ impl Pull {
             branch: BranchName::parse(&name).ok().filter(|_| own),
             base: self.base.reference,
             head: Sha::parse(&self.head.sha).ok(),
+            merged: self
+                .merge_commit_sha
+                .filter(|_| self.merged)
+                .and_then(|sha| Sha::parse(&sha).ok()),
         }
     }
 }
