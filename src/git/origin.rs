@@ -286,10 +286,15 @@ fn is_refused(stderr: &str) -> bool {
         "unable to get password from user",
         "returned error: 401",
         "returned error: 403",
-        "not found",
     ]
     .iter()
     .any(|sign| stderr.contains(sign))
+        || stderr.lines().any(is_repository_missing)
+}
+
+/// Git's own line; a program or a branch that is not found is something else.
+fn is_repository_missing(line: &str) -> bool {
+    line.starts_with("fatal: repository '") && line.trim_end().ends_with("' not found")
 }
 
 fn common_dir(path: &Path) -> Result<PathBuf, GitError> {
@@ -331,6 +336,24 @@ mod tests {
         ];
         for (text, masked) in cases {
             assert_eq!(mask_url(text), masked);
+        }
+    }
+
+    #[test]
+    fn only_a_repository_that_is_not_found_is_refused() {
+        for said in [
+            "remote: Not found.\nfatal: repository 'http://h/a/b.git/' not found\n",
+            "fatal: unable to access 'http://h/a/b.git/': The requested URL returned error: 403",
+        ] {
+            assert!(is_refused(said), "{said}");
+        }
+        for said in [
+            "fatal: Remote branch x not found in upstream origin",
+            "hooks/pre-push: line 3: git-lfs: command not found",
+            "remote: hook: fatal: repository 'x' not found in the cache",
+            "fatal: unable to access 'http://h/': Could not resolve host: h (not found)",
+        ] {
+            assert!(!is_refused(said), "{said}");
         }
     }
 
