@@ -13,9 +13,11 @@ use crate::domain::task::TrackerKind;
 use crate::domain::time::Timestamp;
 use crate::schema::{outbox, tasks};
 
+mod again;
 mod people;
 mod states;
 
+pub use again::push_again;
 pub use people::{Written, given_up, resend, waiting};
 pub use states::{has_state, has_state_after};
 

@@ -7,7 +7,7 @@ use orch::domain::id::TaskId;
 use orch::engine::deliver;
 use orch::store::pull_requests;
 
-use super::house::{House, Plan, SHORT};
+use super::house::{House, Plan, SHORT, git};
 use crate::support::fake_gitea::{FakeGitea, REPOSITORY};
 
 /// CI's word is asked for before anybody reviews.
@@ -600,4 +600,40 @@ async fn a_pull_request_that_a_person_has_go_elsewhere_is_not_merged_there() {
     assert_eq!(fake.head(REPOSITORY, "develop"), Some(develop));
     let head = house.head(house.task(task).await.branch.as_str()).unwrap();
     assert_eq!((house.main(), merges(&fake)), (head, 1));
+}
+
+#[actix_rt::test]
+async fn a_pull_request_that_had_nothing_to_merge_or_was_refused_is_opened_once_there_is_something() {
+    for refused in [false, true] {
+        let (fake, house) = house(SHORT).await;
+        let task = house.add("Say hello").await;
+        let claim = house.run_until("agent", "review").await;
+        if !refused {
+            let head = house.head(house.task(task).await.branch.as_str()).unwrap();
+            git(&house.origin(), &["update-ref", "refs/heads/main", head.as_str()]);
+        }
+        if refused {
+            let before = ["pulls", "branches/feature", "branches/main", "compare"].len();
+            fake.slow(before, Duration::ZERO);
+            fake.fail_next(1, 422);
+        }
+        house.delivered().await;
+        assert_eq!(fake.pulls(REPOSITORY).len(), 0);
+        house.drive(claim).await;
+        until_done(&house, task).await;
+        assert_eq!((number(&fake) > 0, merges(&fake)), (true, 1));
+    }
+}
+
+#[actix_rt::test]
+async fn a_pull_request_that_was_given_up_is_tried_again_where_the_merge_waits() {
+    let (fake, house) = house(SHORT).await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    house.sql("UPDATE outbox SET status = 'dead' WHERE kind = 'pull_request'");
+    house.deliver().await;
+    assert_eq!(fake.pulls(REPOSITORY).len(), 0);
+    house.drive(claim).await;
+    until_done(&house, task).await;
+    assert_eq!((number(&fake) > 0, merges(&fake)), (true, 1));
 }

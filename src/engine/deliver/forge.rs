@@ -34,6 +34,17 @@ impl Went {
         }
     }
 
+    /// A refusal is not the end of it: a forge may not know yet what was pushed a moment ago.
+    fn patient(self) -> Self {
+        match self.sending {
+            Sending::Refused { why } => Self {
+                sending: Sending::Down { why, after: None },
+                ..self
+            },
+            Sending::Accepted | Sending::Down { .. } | Sending::Unanswered { .. } => self,
+        }
+    }
+
     /// Of this notice alone.
     fn held(why: &str) -> Self {
         let why = why.to_owned();
@@ -121,7 +132,7 @@ impl Round<'_> {
                 ..Went::of(Sending::Accepted)
             },
             Ok(Ensured::NothingToMerge) => Went::of(Sending::Accepted),
-            Err(e) => e.into(),
+            Err(e) => Went::from(e).patient(),
         }
     }
 

@@ -115,7 +115,7 @@ async fn at_gitea(
     let Some(number) = row.and_then(|row| row.forge_number) else {
         match in_main().await {
             Ok(true) => return Ok(Came::Merged { left_behind: None }),
-            Ok(false) => hurry(engine, a).await?,
+            Ok(false) => hurry(engine, a, head).await?,
             Err(e) => return Ok(wait(e)),
         }
         let why = "its pull request is not open at Gitea yet: `orch outbox` says why, where it takes long"
@@ -245,11 +245,14 @@ async fn pull_of(engine: &Engine, a: &Attempt) -> Result<Option<PullRequest>, En
     Ok(read.await?)
 }
 
-/// A merge waits for the pull request: what it is opened by may have been put off for an hour.
-async fn hurry(engine: &Engine, a: &Attempt) -> Result<(), EngineError> {
+/// A merge waits for the pull request: what it is opened by may have been put off for an hour, or given up, or found nothing
+/// to merge at that time.
+async fn hurry(engine: &Engine, a: &Attempt, head: &Sha) -> Result<(), EngineError> {
     let (hold, task, now) = (a.hold(), a.task.id, engine.now());
+    let (forge, new) = (a.project.forge.clone(), new_pull(a, head));
     let write = engine.store().write(move |tx| {
         hold.check(tx)?;
+        forge.open_pull_request(tx, &new, now)?;
         Ok::<_, Abort>(outbox::hurry(tx, task, Channel::Forge, now)?)
     });
     write.await?;

@@ -9,15 +9,19 @@ use crate::store::outbox::{self, NewOutbox, OutboxKind};
 use crate::store::pull_requests::PullRequest;
 use crate::store::{Conn, StoreError};
 
-/// That this pull request is to be open there.
+/// That this pull request is to be open there. Told again until it is: there may have been nothing to merge at first.
 pub(in crate::integrations::forge) fn open(
     tx: &mut Conn,
     pull: &PullRequest,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if pull.forge_number.is_some() {
+        return Ok(());
+    }
     let body = "Opened by Orch. Reviews and the statuses of CI count; comments drive nothing.";
     let payload = json!({ "pull_request": pull.id, "title": pull.title, "body": body });
-    push(tx, pull, (OutboxKind::PullRequest, "open"), payload, now)
+    let new = notice(tx, pull, (OutboxKind::PullRequest, "open"), payload, now)?;
+    outbox::push_again(tx, &new, now)
 }
 
 /// That it was merged by Orch.
@@ -29,24 +33,24 @@ pub(in crate::integrations::forge) fn merged(
 ) -> Result<(), StoreError> {
     let body = format!("{} merged into {}", head.short(), pull.base_branch);
     let payload = json!({ "pull_request": pull.id, "author": "orch", "body": body });
-    push(tx, pull, (OutboxKind::Comment, "merged"), payload, now)
+    let new = notice(tx, pull, (OutboxKind::Comment, "merged"), payload, now)?;
+    outbox::push(tx, &new, now).map(drop)
 }
 
-fn push(
+fn notice(
     tx: &mut Conn,
     pull: &PullRequest,
     (kind, about): (OutboxKind, &str),
     payload: serde_json::Value,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<NewOutbox, StoreError> {
     let held = outbox::held_until(tx, Channel::Forge, now)?;
-    let row = NewOutbox {
+    Ok(NewOutbox {
         task_id: Some(pull.task_id),
         cause: format!("pull-request:{}:{about}", pull.id),
         kind,
         channel: Channel::Forge,
         payload,
         available_at: held.unwrap_or(now),
-    };
-    outbox::push(tx, &row, now).map(drop)
+    })
 }
