@@ -136,14 +136,22 @@ pub struct Review {
     pub commit: Option<Sha>,
     /// Taken back.
     pub dismissed: bool,
+    /// The forge says that it is by somebody who may write. Older forges say so only of some.
+    pub official: bool,
 }
 
-/// What the reviews of a pull request mean for its head: of each person the last word about that commit counts.
+impl Review {
+    /// Whether it says yes or no to this commit, if it counts.
+    pub fn decides(&self, head: &Sha) -> bool {
+        let said = matches!(&*self.state, "APPROVED" | "REQUEST_CHANGES");
+        !self.dismissed && self.commit.as_ref() == Some(head) && said
+    }
+}
+
+/// What the reviews of a pull request mean for its head: of each person the last word about that commit counts. Whoever may
+/// not write is to be left out before.
 pub fn reviews(reviews: &[Review], head: &Sha) -> Verdict {
-    let about = |r: &&Review| {
-        !r.dismissed && r.commit.as_ref() == Some(head) && matches!(&*r.state, "APPROVED" | "REQUEST_CHANGES")
-    };
-    let mut said: Vec<&Review> = reviews.iter().filter(about).collect();
+    let mut said: Vec<&Review> = reviews.iter().filter(|r| r.decides(head)).collect();
     said.sort_by_key(|r| r.id);
     let last: BTreeMap<&str, &str> = said.iter().map(|r| (r.by.as_str(), r.state.as_str())).collect();
     let who = |state| {
@@ -307,6 +315,7 @@ mod tests {
             state: state.to_owned(),
             commit: Some(commit.clone()),
             dismissed: false,
+            official: true,
         };
         let said = |all: &[Review]| {
             let verdict = reviews(all, &head);

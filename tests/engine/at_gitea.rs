@@ -637,3 +637,26 @@ async fn a_pull_request_that_was_given_up_is_tried_again_where_the_merge_waits()
     until_done(&house, task).await;
     assert_eq!((number(&fake) > 0, merges(&fake)), (true, 1));
 }
+
+#[actix_rt::test]
+async fn the_review_of_who_may_not_write_neither_leads_on_nor_back() {
+    for officials in [true, false] {
+        let (fake, house) = house(WITH_REVIEW).await;
+        fake.stranger("mallory");
+        if !officials {
+            fake.without_officials();
+        }
+        let task = house.add("Say hello").await;
+        house.run_all().await;
+        house.deliver().await;
+        for said in ["APPROVED", "REQUEST_CHANGES", "APPROVED"] {
+            fake.review(REPOSITORY, number(&fake), "mallory", said);
+            house.later(LATER);
+            house.run_all().await;
+            assert_eq!(house.stands(task).await, "review active", "{said}");
+            assert_eq!(house.ran(), ["developer"], "{said}");
+        }
+        fake.review(REPOSITORY, number(&fake), "ada", "APPROVED");
+        until_done(&house, task).await;
+    }
+}

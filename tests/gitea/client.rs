@@ -113,6 +113,14 @@ async fn all_pages_are_read_by_their_headers_and_not_by_their_length() {
     assert_eq!((none, fake.take_seen().len()), (None, 3));
     let statuses = gitea.statuses(&sha(&head), NOW).await.unwrap();
     assert_eq!(statuses.len(), 8);
+    // What is missing may be what failed.
+    fake.lose(1);
+    let statuses = gitea.statuses(&sha(&head), NOW).await;
+    let why = statuses.unwrap_err().to_string();
+    assert!(why.contains("a list that stops after 8 of its entries"), "{why}");
+    // A review that its author has not sent yet is counted and not shown.
+    let number = fake.pulls(REPOSITORY)[0]["number"].as_i64().unwrap();
+    assert_eq!(gitea.reviews(number, &sha(&head), NOW).await, Ok(vec![]));
 }
 
 #[actix_rt::test]
@@ -137,8 +145,23 @@ async fn statuses_and_reviews_are_told_for_the_head() {
     assert_eq!(said(&ready.main).await, "pending");
     let number = u64::try_from(ready.number).unwrap();
     ready.fake.review(REPOSITORY, number, "ada", "APPROVED");
-    let reviews = ready.gitea.reviews(ready.number, NOW).await.unwrap();
-    assert_eq!(forge::reviews(&reviews, &ready.head).state.as_str(), "green");
+    let reviewed = async |gitea: &Gitea| {
+        let reviews = gitea.reviews(ready.number, &ready.head, NOW).await.unwrap();
+        forge::reviews(&reviews, &ready.head).state.as_str()
+    };
+    assert_eq!(reviewed(&ready.gitea).await, "green");
+    ready.fake.stranger("mallory");
+    ready
+        .fake
+        .review(REPOSITORY, number, "mallory", "REQUEST_CHANGES");
+    assert_eq!(reviewed(&ready.gitea).await, "green", "she may not write");
+    // Who administers nothing may not ask what others may: they count only where the forge itself says so.
+    ready.fake.token("plain", "orch-2", true);
+    assert_eq!(reviewed(&client_with(&ready.fake, "plain")).await, "green");
+    ready.fake.without_officials();
+    ready.fake.review(REPOSITORY, number, "bob", "REQUEST_CHANGES");
+    assert_eq!(reviewed(&client_with(&ready.fake, "plain")).await, "green");
+    assert_eq!(reviewed(&ready.gitea).await, "red");
 }
 
 #[actix_rt::test]

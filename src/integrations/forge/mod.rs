@@ -106,7 +106,7 @@ impl Forge {
                 None => gitea.open_pull(branch, base, now).await?.map(|pull| pull.number),
             };
             Ok::<_, gitea::GiteaError>(match number {
-                Some(number) => forge::reviews(&gitea.reviews(number, now).await?, head),
+                Some(number) => forge::reviews(&gitea.reviews(number, head, now).await?, head),
                 None => Verdict::pending("its pull request is not open at the forge yet"),
             })
         };

@@ -103,14 +103,18 @@ impl Answer {
         }
     }
 
-    /// Whether a list goes on after `seen` entries, `got` of them from this page. A short page says nothing: a server may
-    /// give less than was asked for.
-    fn goes_on(&self, seen: usize, got: usize) -> bool {
-        if got == 0 {
-            return false;
-        }
+    /// How a list goes on after `seen` entries, `got` of them from this page. A short page says nothing: a server may give
+    /// less than was asked for.
+    fn after(&self, seen: usize, got: usize) -> After {
         if let Some(total) = self.told.number("x-total-count") {
-            return u64::try_from(seen).is_ok_and(|seen| seen < total);
+            return match (u64::try_from(seen).is_ok_and(|seen| seen < total), got) {
+                (false, _) => After::End,
+                (true, 0) => After::Lost,
+                (true, _) => After::More,
+            };
+        }
+        if got == 0 {
+            return After::End;
         }
         match self
             .told
@@ -118,10 +122,36 @@ impl Answer {
             .get(header::LINK)
             .and_then(|link| link.to_str().ok())
         {
-            Some(link) => link.contains("rel=\"next\""),
-            None => true,
+            Some(link) if !link.contains("rel=\"next\"") => After::End,
+            Some(_) | None => After::More,
         }
     }
+
+    /// A list of which a part is missing.
+    fn incomplete(self, seen: usize) -> GiteaError {
+        GiteaError::Refused {
+            url: self.url,
+            status: self.told.status,
+            words: format!("a list that stops after {seen} of its entries"),
+        }
+    }
+}
+
+/// How a list goes on after a page.
+enum After {
+    More,
+    End,
+    /// There are more, and no page gives them.
+    Lost,
+}
+
+/// What becomes of a list that has fewer entries than it says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is an error: what is missing might decide.
+    Refused,
+    /// They are not for this account, such as a review that is not sent yet.
+    Hidden,
 }
 
 impl Gitea {
@@ -159,21 +189,27 @@ impl Gitea {
     /// All pages of a list, each taken apart by `entries`, until `enough` of them were seen.
     pub(super) async fn pages<P: DeserializeOwned, T>(
         &self,
-        call: Call,
+        (call, missing): (Call, Missing),
         entries: impl Fn(P) -> Vec<T>,
         enough: impl Fn(&[T]) -> bool,
         now: Timestamp,
     ) -> Result<Vec<T>, GiteaError> {
         let mut found = Vec::new();
-        for number in 1..=MOST_PAGES {
+        let mut number = 1;
+        loop {
             let answer = self.ask(&call.page(number)).await?.good(now)?;
             let page = entries(answer.read()?);
             let got = page.len();
             found.extend(page);
-            if enough(&found) || !answer.goes_on(found.len(), got) {
-                break;
+            if enough(&found) {
+                return Ok(found);
+            }
+            match answer.after(found.len(), got) {
+                After::End => return Ok(found),
+                After::Lost if missing == Missing::Hidden => return Ok(found),
+                After::More if number < MOST_PAGES => number += 1,
+                After::Lost | After::More => return Err(answer.incomplete(found.len())),
             }
         }
-        Ok(found)
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Gitea;
 use super::error::GiteaError;
-use super::exchange::Call;
+use super::exchange::{Call, Missing};
 use super::shapes::Hook;
 use crate::domain::time::Timestamp;
 use crate::settings::Secret;
@@ -27,7 +27,8 @@ impl Gitea {
     /// See [`GiteaError`].
     pub async fn hooks(&self, now: Timestamp) -> Result<Vec<Hook>, GiteaError> {
         let call = Call::get(self.path("/hooks"));
-        self.pages(call, |hooks| hooks, |_| false, now).await
+        self.pages((call, Missing::Hidden), |hooks| hooks, |_| false, now)
+            .await
     }
 
     /// Has the repository tell an address what happens in it. False: it has a webhook to there, which is left as it is.

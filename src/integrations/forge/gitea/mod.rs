@@ -23,7 +23,7 @@ pub use merge::{Merging, Sent};
 pub use pulls::{Ensured, NewPull};
 pub use shapes::{About, Hook, HookConfig, Permissions};
 
-use exchange::Call;
+use exchange::{Call, Missing};
 use shapes::{Branch, Combined, Compared, Version};
 
 /// One repository of the installation that the settings name.
@@ -110,7 +110,9 @@ impl Gitea {
     pub async fn statuses(&self, commit: &Sha, now: Timestamp) -> Result<Vec<CommitStatus>, GiteaError> {
         let call = Call::get(self.path(&format!("/commits/{commit}/status")));
         let entries = |page: Combined| page.statuses.unwrap_or_default();
-        let statuses = self.pages(call, entries, |_| false, now).await?;
+        let statuses = self
+            .pages((call, Missing::Refused), entries, |_| false, now)
+            .await?;
         Ok(statuses.into_iter().map(CommitStatus::from).collect())
     }
 

@@ -1,15 +1,20 @@
 //! Pull requests and their reviews.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::domain::forge::{PullRequest, PullState, Review};
-use crate::domain::id::BranchName;
+use crate::domain::id::{BranchName, Sha};
 use crate::domain::time::Timestamp;
 
-use super::Gitea;
 use super::error::GiteaError;
-use super::exchange::Call;
-use super::shapes::{Pull, Reviewed};
+use super::exchange::{Call, Missing};
+use super::shapes::{Permitted, Pull, Reviewed};
+use super::{Gitea, encoded};
+
+/// Reviewers that are looked at in one go; whoever floods a pull request costs no more.
+const MOST_ASKED: usize = 20;
 
 /// A pull request that there is to be.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +98,7 @@ impl Gitea {
         };
         let found = self
             .pages(
-                call,
+                (call, Missing::Hidden),
                 entries,
                 |found: &[PullRequest]| found.iter().any(wanted),
                 now,
@@ -111,13 +116,40 @@ impl Gitea {
         Ok(pull.of(&self.repository))
     }
 
-    /// What people said of a pull request.
+    /// What those who may write said of a pull request's head. Anybody may review in a public repository.
     ///
     /// # Errors
     /// See [`GiteaError`].
-    pub async fn reviews(&self, number: i64, now: Timestamp) -> Result<Vec<Review>, GiteaError> {
+    pub async fn reviews(&self, number: i64, head: &Sha, now: Timestamp) -> Result<Vec<Review>, GiteaError> {
         let call = Call::get(self.path(&format!("/pulls/{number}/reviews")));
-        let reviews: Vec<Reviewed> = self.pages(call, |page| page, |_| false, now).await?;
-        Ok(reviews.into_iter().map(Review::from).collect())
+        let reviews: Vec<Reviewed> = self
+            .pages((call, Missing::Hidden), |page| page, |_| false, now)
+            .await?;
+        let mut reviews: Vec<Review> = reviews.into_iter().map(Review::from).collect();
+        reviews.retain(|review| review.decides(head));
+        let mut writers: BTreeMap<String, bool> = BTreeMap::new();
+        for review in &reviews {
+            if review.official {
+                writers.insert(review.by.clone(), true);
+            }
+        }
+        for review in &reviews {
+            if !writers.contains_key(&review.by) && writers.len() < MOST_ASKED {
+                let writes = self.may_write(&review.by, now).await?;
+                writers.insert(review.by.clone(), writes);
+            }
+        }
+        reviews.retain(|review| writers.get(&review.by) == Some(&true));
+        Ok(reviews)
+    }
+
+    /// Whether an account may write. Only who administers the repository may ask: else it counts as one that may not.
+    async fn may_write(&self, login: &str, now: Timestamp) -> Result<bool, GiteaError> {
+        let path = format!("/collaborators/{}/permission", encoded(login));
+        match self.get::<Permitted>(self.path(&path), now).await {
+            Ok(told) => Ok(matches!(&*told.permission, "admin" | "write" | "owner")),
+            Err(GiteaError::NotFound { .. } | GiteaError::Denied { status: 403, .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }

@@ -126,6 +126,14 @@ pub(super) struct Reviewed {
     commit_id: String,
     #[serde(default)]
     dismissed: bool,
+    #[serde(default)]
+    official: bool,
+}
+
+/// What an account may do in the repository: admin, write, read, none, owner.
+#[derive(Deserialize)]
+pub(super) struct Permitted {
+    pub permission: String,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +150,7 @@ impl From<Reviewed> for Review {
             state: review.state,
             commit: Sha::parse(&review.commit_id).ok(),
             dismissed: review.dismissed,
+            official: review.official,
         }
     }
 }
