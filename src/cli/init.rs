@@ -203,7 +203,10 @@ impl Hook {
         let made = converse(async { Ok(self.gitea.make_hook(&self.to, &self.secret, now()).await) })?;
         match made {
             Ok(true) => Ok(format!("{} is told what happens there", self.to)),
-            Ok(false) => Ok(format!("there is one to {} already", self.to)),
+            Ok(false) => Ok(format!(
+                "there is one to {} already, which is left as it is: `orch doctor` says what is wrong with it, if anything",
+                self.to
+            )),
             Err(e) => Err(Failure::Refused(format!(
                 "the project was written to {}, and its webhook was not made: {e}",
                 path.display()

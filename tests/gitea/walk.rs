@@ -163,8 +163,24 @@ fn the_doctor_says_what_a_repository_at_gitea_lacks() {
     fake.hook(REPOSITORY, "https://orch/webhook/gitea", "json", &["push"]);
     assert_eq!(
         doctor(&service)[1],
-        "warn it does not tell these events: pull_request, status"
+        "warn it does not tell these events: pull_request, status (workflow_run, or action_run_success and action_run_failure, \
+         would do for status)"
     );
+    for runs in [
+        &["workflow_run"][..],
+        &["action_run_success", "action_run_failure"],
+    ] {
+        let events = [&["push", "pull_request"], runs].concat();
+        fake.hook(REPOSITORY, "https://orch/webhook/gitea", "json", &events);
+        assert_eq!(doctor(&service)[1], "ok tells https://orch/webhook/gitea");
+    }
+    fake.hook(
+        REPOSITORY,
+        "https://orch/webhook/gitea",
+        "json",
+        &["push", "pull_request", "action_run_success"],
+    );
+    assert!(doctor(&service)[1].starts_with("warn it does not tell these events: status"));
     fake.hook(
         REPOSITORY,
         "https://orch/webhook/gitea",

@@ -12,6 +12,8 @@ use crate::settings::{Project, Settings};
 
 /// What the webhook has to tell. Gitea calls a review by several names; each of these switches on all of its kind.
 const EVENTS: [&str; 3] = ["push", "pull_request", "status"];
+/// The ends of a run of CI, as Forgejo calls them.
+const FORGEJO_RUNS: [&str; 2] = ["action_run_success", "action_run_failure"];
 /// Where the service takes deliveries of a forge in.
 const PATH: &str = "/webhook/gitea";
 
@@ -99,7 +101,12 @@ fn webhook(name: String, hooks: Result<Vec<Hook>, GiteaError>, settings: &Settin
         ));
     };
     let told = |event: &str| hook.events.iter().any(|e| e == event);
-    let missing: Vec<_> = EVENTS.into_iter().filter(|event| !told(event)).collect();
+    // The end of a run of CI tells as much as the statuses that it leaves.
+    let runs = told("workflow_run") || FORGEJO_RUNS.into_iter().all(told);
+    let missing: Vec<_> = EVENTS
+        .into_iter()
+        .filter(|event| !told(event) && !(*event == "status" && runs))
+        .collect();
     let wrong = if settings.gitea.webhook_secret.is_none() {
         Some(
             "gitea.webhook_secret is not set: what it sends is refused; give both the same secret".to_owned(),
@@ -109,7 +116,14 @@ fn webhook(name: String, hooks: Result<Vec<Hook>, GiteaError>, settings: &Settin
     } else if hook.config.content_type != "json" {
         Some("its content type is not application/json: what it sends cannot be read".to_owned())
     } else if !missing.is_empty() {
-        Some(format!("it does not tell these events: {}", missing.join(", ")))
+        let instead = match missing.contains(&"status") {
+            true => " (workflow_run, or action_run_success and action_run_failure, would do for status)",
+            false => "",
+        };
+        Some(format!(
+            "it does not tell these events: {}{instead}",
+            missing.join(", ")
+        ))
     } else {
         None
     };
