@@ -105,7 +105,7 @@ fn webhook(name: String, hooks: Result<Vec<Hook>, GiteaError>, settings: &Settin
     let runs = told("workflow_run") || FORGEJO_RUNS.into_iter().all(told);
     let missing: Vec<_> = EVENTS
         .into_iter()
-        .filter(|event| !told(event) && !(*event == "status" && runs))
+        .filter(|event| !told(event) && (*event != "status" || !runs))
         .collect();
     let wrong = if settings.gitea.webhook_secret.is_none() {
         Some(
