@@ -100,6 +100,20 @@ struct Done {
     trouble: Vec<String>,
 }
 
+impl Done {
+    fn went(&mut self, notice: &Notice, fate: &Fate) {
+        let name = describe(notice);
+        match fate {
+            Fate::Sent => self.sent += 1,
+            Fate::Again { at, why, .. } => self.trouble.push(format!("{name}, again at {at}: {why}")),
+            Fate::Dead { why } => {
+                self.trouble
+                    .push(format!("{name}, given up (see `orch outbox`): {why}"));
+            }
+        }
+    }
+}
+
 struct Round<'a> {
     engine: &'a Engine,
     receivers: &'a Receivers,
@@ -168,19 +182,15 @@ impl Round<'_> {
             };
             let now = self.engine.now();
             let down = matches!(sending, Sending::Down { .. } | Sending::Unanswered { .. });
-            match &fate {
-                Fate::Sent => done.sent += 1,
-                Fate::Again { at, why, .. } => {
-                    let line = format!("{}, again at {at}: {why}", describe(&notice));
-                    done.trouble.push(line);
-                }
-                Fate::Dead { why } => {
-                    let line = format!("{}, given up (see `orch outbox`): {why}", describe(&notice));
-                    done.trouble.push(line);
-                }
-            }
+            done.went(&notice, &fate);
             let id = notice.id;
-            let recorded = self.marked(move |tx| record(tx, id, channel, &fate, now));
+            let recorded = self.marked(move |tx| {
+                match record(tx, id, &fate, now)? {
+                    // What is down for one is down for all.
+                    Some(at) => outbox::hold_back(tx, channel, at),
+                    None => Ok(()),
+                }
+            });
             if recorded.await?.is_none() || down {
                 break;
             }
@@ -254,30 +264,22 @@ fn tell(tx: &mut Conn, notice: &Notice, channels: &[Channel], now: Timestamp) ->
     Ok(())
 }
 
-fn record(
-    tx: &mut Conn,
-    id: OutboxId,
-    channel: Channel,
-    fate: &Fate,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+/// Records how a notice went; answers when it is tried again, where it is.
+fn record(tx: &mut Conn, id: OutboxId, fate: &Fate, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     // Lost: somebody else recorded it.
-    let _: Guarded<()> = match fate {
-        Fate::Sent => outbox::sent(tx, id, now)?,
-        Fate::Dead { why } => outbox::dead(tx, id, why)?,
+    let (_, again): (Guarded<()>, _) = match fate {
+        Fate::Sent => (outbox::sent(tx, id, now)?, None),
+        Fate::Dead { why } => (outbox::dead(tx, id, why)?, None),
         Fate::Again { at, why, unanswered } => {
             let failed = Failed {
                 error: why.clone(),
                 unanswered: *unanswered,
                 available_at: *at,
             };
-            let failed = outbox::failed(tx, id, &failed)?;
-            // What is down for one is down for all.
-            outbox::hold_back(tx, channel, *at)?;
-            failed
+            (outbox::failed(tx, id, &failed)?, Some(*at))
         }
     };
-    Ok(())
+    Ok(again)
 }
 
 fn describe(notice: &Notice) -> String {

@@ -7,12 +7,12 @@ use crate::domain::delivery::{Channel, Fate, Sending, fate};
 use crate::domain::time::Timestamp;
 use crate::integrations::forge::Forge;
 use crate::integrations::forge::gitea::{Ensured, Gitea, GiteaError, NewComment, NewPull};
-use crate::store::outbox::{self, Failed, Notice, OutboxKind};
+use crate::store::outbox::{self, Notice, OutboxKind};
 use crate::store::pull_requests::{self, PullRequest, PullRequestState};
 use crate::store::{Conn, Guarded, StoreError};
 
 use super::super::EngineError;
-use super::{Done, Round, describe};
+use super::{Done, Round};
 
 /// After so long the rest waits for the next round: other receivers are served in it too.
 const TURN: Duration = Duration::from_secs(5);
@@ -70,17 +70,7 @@ impl Round<'_> {
             let now = self.engine.now();
             let give_up_after = self.engine.settings().notify.give_up_after;
             let fate = fate(&went.sending, notice.attempted(), give_up_after, now);
-            match &fate {
-                Fate::Sent => done.sent += 1,
-                Fate::Again { at, why, .. } => {
-                    let line = format!("{}, again at {at}: {why}", describe(&notice));
-                    done.trouble.push(line);
-                }
-                Fate::Dead { why } => {
-                    let line = format!("{}, given up (see `orch outbox`): {why}", describe(&notice));
-                    done.trouble.push(line);
-                }
-            }
+            done.went(&notice, &fate);
             let everywhere = went.everywhere;
             let recorded = self.marked(move |tx| record(tx, &notice, &went, &fate, now));
             if recorded.await?.is_none() || everywhere || now.since(began) >= TURN {
@@ -165,22 +155,10 @@ fn record(
         // Lost: it was pruned meanwhile.
         let _: Guarded<()> = pull_requests::numbered(tx, row, number, now)?;
     }
-    // Lost: somebody else recorded it.
-    let _: Guarded<()> = match fate {
-        Fate::Sent => outbox::sent(tx, notice.id, now)?,
-        Fate::Dead { why } => outbox::dead(tx, notice.id, why)?,
-        Fate::Again { at, why, unanswered } => {
-            let failed = Failed {
-                error: why.clone(),
-                unanswered: *unanswered,
-                available_at: *at,
-            };
-            let failed = outbox::failed(tx, notice.id, &failed)?;
-            if went.everywhere {
-                outbox::hold_back(tx, Channel::Forge, *at)?;
-            }
-            failed
-        }
-    };
+    if let Some(at) = super::record(tx, notice.id, fate, now)?
+        && went.everywhere
+    {
+        outbox::hold_back(tx, Channel::Forge, at)?;
+    }
     Ok(())
 }

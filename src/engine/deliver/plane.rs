@@ -15,7 +15,7 @@ use crate::engine::issues::{self, Sighting};
 use crate::engine::transition::Abort;
 use crate::engine::{EngineError, ProjectHandle};
 use crate::integrations::tracker::plane::{NewComment, Plane, PlaneError, StateChange, Wanted};
-use crate::store::outbox::{self, Failed, Notice, OutboxKind};
+use crate::store::outbox::{self, Notice, OutboxKind};
 use crate::store::{Conn, Guarded, StoreError, readable, tasks};
 
 use super::{Done, Round, describe};
@@ -100,17 +100,7 @@ impl Round<'_> {
             let now = self.engine.now();
             let give_up_after = self.engine.settings().notify.give_up_after;
             let fate = fate(&went.sending, notice.attempted(), give_up_after, now);
-            match &fate {
-                Fate::Sent => done.sent += 1,
-                Fate::Again { at, why, .. } => {
-                    done.trouble
-                        .push(format!("{}, again at {at}: {why}", describe(&notice)));
-                }
-                Fate::Dead { why } => {
-                    let line = format!("{}, given up (see `orch outbox`): {why}", describe(&notice));
-                    done.trouble.push(line);
-                }
-            }
+            done.went(&notice, &fate);
             let note = went.note.as_ref();
             done.trouble
                 .extend(note.map(|note| format!("{}: {note}", describe(&notice))));
@@ -296,22 +286,10 @@ fn record(
         // Lost: what tells an echo changes again and again; the next one is told by its name alone.
         let _: Guarded<()> = tasks::wrote_state(tx, task, state, *at)?;
     }
-    // Lost: somebody else recorded it.
-    let _: Guarded<()> = match fate {
-        Fate::Sent => outbox::sent(tx, notice.id, now)?,
-        Fate::Dead { why } => outbox::dead(tx, notice.id, why)?,
-        Fate::Again { at, why, unanswered } => {
-            let failed = Failed {
-                error: why.clone(),
-                unanswered: *unanswered,
-                available_at: *at,
-            };
-            let failed = outbox::failed(tx, notice.id, &failed)?;
-            if went.everywhere {
-                outbox::hold_back_tracker(tx, TrackerKind::Plane, *at)?;
-            }
-            failed
-        }
-    };
+    if let Some(at) = super::record(tx, notice.id, fate, now)?
+        && went.everywhere
+    {
+        outbox::hold_back_tracker(tx, TrackerKind::Plane, at)?;
+    }
     Ok(())
 }
