@@ -162,7 +162,6 @@ mod tests {
             priority: 0,
             executor: None,
             modifies: Vec::new(),
-            tracker_state: None,
             created_at: now,
             updated_at: now,
             finished_at: None,

@@ -184,8 +184,6 @@ pub struct Task {
     pub executor: Option<String>,
     /// Paths it changes; tasks that touch the same paths do not run at the same time.
     pub modifies: Vec<String>,
-    /// Last tracker state that Orch applied or wrote.
-    pub tracker_state: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Last change.

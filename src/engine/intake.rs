@@ -128,7 +128,6 @@ pub(super) fn insert(
         priority: new.priority,
         executor: new.executor.clone(),
         modifies: new.modifies.clone(),
-        tracker_state: None,
     };
     let task = match tasks::insert(tx, &row, s.now)? {
         Inserted::New(task) => task,
@@ -214,7 +213,6 @@ pub(super) fn start_issue(
         priority: 0,
         executor: None,
         modifies: Vec::new(),
-        tracker_state: None,
     };
     let task = match tasks::insert(tx, &row, s.now)? {
         Inserted::New(task) => task,

@@ -178,7 +178,6 @@ impl World {
                 priority: new.priority,
                 executor: None,
                 modifies: Vec::new(),
-                tracker_state: None,
                 created_at: NOW,
                 updated_at: NOW,
                 finished_at: None,

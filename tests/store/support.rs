@@ -181,7 +181,6 @@ pub fn new_task(project_id: ProjectId, name: &str) -> NewTask {
         priority: 0,
         executor: None,
         modifies: Vec::new(),
-        tracker_state: None,
     }
 }
 

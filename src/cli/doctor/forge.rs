@@ -1,10 +1,9 @@
 //! Whether a project's repository at Gitea is as Orch needs it: the token's rights, how it may be merged, who tells of it.
 //! Changes nothing there.
 
-use std::time::SystemTime;
-
 use super::{Check, State};
 use crate::cli::client::converse;
+use crate::cli::text::now;
 use crate::domain::time::Timestamp;
 use crate::integrations::forge::Forge;
 use crate::integrations::forge::gitea::{About, Gitea, GiteaError, Hook};
@@ -22,11 +21,7 @@ pub(super) fn forge(project: &Project, settings: &Settings) -> Vec<Check> {
         return Vec::new();
     };
     let name = format!("project {}: gitea", project.name);
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = Timestamp(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
-    let asked = converse(async { Ok(ask(&gitea, now).await) });
+    let asked = converse(async { Ok(ask(&gitea, now()).await) });
     let (version, about, hooks) = match asked {
         Ok(Ok(found)) => found,
         Ok(Err(e)) => return vec![Check::new(name, State::Fail, e.to_string())],

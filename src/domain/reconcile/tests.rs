@@ -38,7 +38,6 @@ fn task(status: TaskStatus, minutes: u64, reason: Option<&str>) -> Task {
         priority: 0,
         executor: None,
         modifies: Vec::new(),
-        tracker_state: None,
         created_at: entered,
         updated_at: entered,
         finished_at: None,

@@ -230,11 +230,7 @@ impl Round<'_> {
             if duty.held(tx, now)? != Some(token) {
                 return Err(Abort::Lost);
             }
-            let (status, text) = match outcome {
-                Outcome::Applied(text) => (DeliveryStatus::Applied, text),
-                Outcome::Ignored(text) => (DeliveryStatus::Ignored, text),
-                Outcome::Parked(text) | Outcome::Later(text) => (DeliveryStatus::Parked, text),
-            };
+            let (status, text) = settled(outcome);
             match inbox::settle(tx, id, status, text, now)? {
                 Guarded::Won(()) => Ok(()),
                 Guarded::Lost => Err(Abort::Lost),
@@ -249,15 +245,12 @@ impl Round<'_> {
     }
 
     async fn settle(&mut self, id: i64, outcome: Outcome) -> Result<(), EngineError> {
-        let (status, text) = match outcome {
-            Outcome::Applied(text) => (DeliveryStatus::Applied, text),
-            Outcome::Ignored(text) => (DeliveryStatus::Ignored, text),
-            Outcome::Parked(text) | Outcome::Later(text) => {
-                self.done.trouble.push(format!("delivery {id} is parked: {text}"));
-                (DeliveryStatus::Parked, text)
-            }
-        };
+        let (status, text) = settled(&outcome);
+        if status == DeliveryStatus::Parked {
+            self.done.trouble.push(format!("delivery {id} is parked: {text}"));
+        }
         self.done.settled += 1;
+        let text = text.to_owned();
         self.write(move |tx, now| inbox::settle(tx, id, status, &text, now))
             .await
     }
@@ -276,6 +269,15 @@ impl Round<'_> {
             mark(tx, now).map(drop)
         });
         Ok(marked.await?)
+    }
+}
+
+/// How a delivery stands that came to this.
+fn settled(outcome: &Outcome) -> (DeliveryStatus, &str) {
+    match outcome {
+        Outcome::Applied(text) => (DeliveryStatus::Applied, text),
+        Outcome::Ignored(text) => (DeliveryStatus::Ignored, text),
+        Outcome::Parked(text) | Outcome::Later(text) => (DeliveryStatus::Parked, text),
     }
 }
 

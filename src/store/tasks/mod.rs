@@ -46,7 +46,6 @@ pub(in crate::store) struct TaskRow {
     priority: i32,
     executor: Option<String>,
     modifies: String,
-    tracker_state: Option<String>,
     created_at: i64,
     updated_at: i64,
     finished_at: Option<i64>,
@@ -98,7 +97,6 @@ impl Row for TaskRow {
             evidence: self.evidence,
             priority: self.priority,
             executor: self.executor,
-            tracker_state: self.tracker_state,
             created_at: Timestamp(self.created_at),
             updated_at: Timestamp(self.updated_at),
             finished_at: self.finished_at.map(Timestamp),
@@ -133,8 +131,6 @@ pub struct NewTask {
     pub executor: Option<String>,
     /// Paths it changes.
     pub modifies: Vec<String>,
-    /// The tracker state it was made from.
-    pub tracker_state: Option<String>,
 }
 
 /// What an insertion found.
@@ -167,7 +163,6 @@ pub fn insert(conn: &mut Conn, new: &NewTask, now: Timestamp) -> Result<Inserted
             tasks::priority.eq(new.priority),
             tasks::executor.eq(new.executor.as_deref()),
             tasks::modifies.eq(&modifies),
-            tasks::tracker_state.eq(new.tracker_state.as_deref()),
             tasks::created_at.eq(now.0),
             tasks::updated_at.eq(now.0),
         ))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::sighting::same;
 use crate::domain::time::Timestamp;
 
 use super::error::PlaneError;
@@ -68,8 +69,7 @@ impl Plane {
         name: &str,
         now: Timestamp,
     ) -> Result<Option<String>, PlaneError> {
-        let wanted = name.trim().to_lowercase();
-        let is = |state: &State| state.name.trim().to_lowercase() == wanted;
+        let is = |state: &State| same(&state.name, name);
         Ok(self.look_up(project, is, now).await?.map(|state| state.id))
     }
 

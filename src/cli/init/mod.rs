@@ -1,6 +1,8 @@
 //! `orch init`: puts a repository under Orch's care by writing its project file. Needs no service, changes nothing
 //! in the repository, and never overwrites a file.
 
+mod gitea;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,16 +11,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::Global;
-use super::client::converse;
 use super::exit::{Exit, Failure};
-use super::text::now;
 use crate::agents::Presets;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::git::{self, GitError};
-use crate::integrations::forge::Forge;
-use crate::integrations::forge::gitea::Gitea;
 use crate::settings::project::{self, NewAgent, NewProject};
-use crate::settings::{Project, Secret, Settings, data_dir};
+use crate::settings::{Project, Settings, data_dir};
+
+use gitea::{Hook, at_gitea};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,73 +146,6 @@ fn plan(args: &InitArgs, settings: &Settings) -> Result<Plan, Failure> {
         test: args.test.clone(),
         plane_project: args.plane.clone(),
     })
-}
-
-fn at_gitea(name: &str, settings: &Settings) -> Result<String, Failure> {
-    match &settings.gitea.url {
-        Some(url) => Ok(format!(
-            "{}/{}.git",
-            url.trim_end_matches('/'),
-            name.trim_matches('/')
-        )),
-        None => Err(Failure::Usage(
-            "--gitea needs the setting gitea.url, the address of the installation, and gitea.token"
-                .to_owned(),
-        )),
-    }
-}
-
-/// A webhook that is to be made.
-struct Hook {
-    gitea: Gitea,
-    to: String,
-    secret: Secret,
-}
-
-impl Hook {
-    /// Whether it can be made, before anything is.
-    fn asked(args: &InitArgs, project: &Project, settings: &Settings) -> Result<Option<Self>, Failure> {
-        let Some(to) = &args.webhook_to else {
-            return Ok(None);
-        };
-        let whole = to.strip_prefix("http://").or_else(|| to.strip_prefix("https://"));
-        if whole.is_none_or(str::is_empty) {
-            let why = format!("--webhook-to {to:?}: give an address, such as https://orch.example.org");
-            return Err(Failure::Usage(why));
-        }
-        let Ok(Forge::Gitea(gitea)) = Forge::of(project, settings) else {
-            return Err(Failure::Usage(
-                "--webhook-to needs a repository at Gitea".to_owned(),
-            ));
-        };
-        let Some(secret) = settings.gitea.webhook_secret.clone() else {
-            return Err(Failure::Usage(
-                "--webhook-to needs the setting gitea.webhook_secret: what is sent without one is refused"
-                    .to_owned(),
-            ));
-        };
-        Ok(Some(Self {
-            gitea,
-            to: format!("{}/webhook/gitea", to.trim_end_matches('/')),
-            secret,
-        }))
-    }
-
-    /// What to tell about it.
-    fn make(self, path: &Path) -> Result<String, Failure> {
-        let made = converse(async { Ok(self.gitea.make_hook(&self.to, &self.secret, now()).await) })?;
-        match made {
-            Ok(true) => Ok(format!("{} is told what happens there", self.to)),
-            Ok(false) => Ok(format!(
-                "there is one to {} already, which is left as it is: `orch doctor` says what is wrong with it, if anything",
-                self.to
-            )),
-            Err(e) => Err(Failure::Refused(format!(
-                "the project was written to {}, and its webhook was not made: {e}",
-                path.display()
-            ))),
-        }
-    }
 }
 
 /// A folder as its absolute path; anything else as it is.
