@@ -386,6 +386,35 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    deploys (id) {
+        id -> BigInt,
+        project_id -> BigInt,
+        task_id -> BigInt,
+        visit -> BigInt,
+        revision -> Text,
+        person -> Nullable<Text>,
+        previous -> Nullable<Text>,
+        node -> Text,
+        status -> Text,
+        result -> Nullable<Text>,
+        created_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+        health -> Nullable<Text>,
+        action -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    quarantine (project_id, revision) {
+        project_id -> BigInt,
+        revision -> Text,
+        task_id -> BigInt,
+        reason -> Text,
+        created_at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     projects,
     tasks,
@@ -413,4 +442,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     batches,
     project_spend,
     task_spend,
+    deploys,
+    quarantine,
 );

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod claim;
 pub mod classify;
 pub mod delivery;
+pub mod deploy;
 pub mod evidence;
 pub mod evidence_packet;
 pub mod forge;

@@ -31,14 +31,12 @@ pub enum IntentKind {
     Rebase,
     /// Merge a candidate.
     Merge,
-    /// Run the deploy hook.
-    Deploy,
     /// Deploy this candidate, as a person confirmed.
     Confirm,
 }
 
 impl IntentKind {
-    const ALL: [Self; 5] = [Self::Push, Self::Rebase, Self::Merge, Self::Deploy, Self::Confirm];
+    const ALL: [Self; 4] = [Self::Push, Self::Rebase, Self::Merge, Self::Confirm];
 
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -46,7 +44,6 @@ impl IntentKind {
             Self::Push => "push",
             Self::Rebase => "rebase",
             Self::Merge => "merge",
-            Self::Deploy => "deploy",
             Self::Confirm => "confirm",
         }
     }
