@@ -19,16 +19,19 @@ pub enum Channel {
     Webhook,
     /// A Telegram chat.
     Telegram,
+    /// The project's repository, where Orch keeps what it writes about a task.
+    Records,
 }
 
 impl Channel {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Tracker,
         Self::Forge,
         Self::People,
         Self::Log,
         Self::Webhook,
         Self::Telegram,
+        Self::Records,
     ];
 
     /// The word stored and shown.
@@ -40,6 +43,7 @@ impl Channel {
             Self::Log => "log",
             Self::Webhook => "webhook",
             Self::Telegram => "telegram",
+            Self::Records => "records",
         }
     }
 
@@ -53,7 +57,7 @@ impl Channel {
         match self {
             Self::Tracker | Self::People | Self::Webhook => true,
             // Not by itself: it is asked what is there before anything is repeated.
-            Self::Forge => true,
+            Self::Forge | Self::Records => true,
             // A line more in the log does no harm.
             Self::Log => true,
             Self::Telegram => false,

@@ -1,8 +1,9 @@
-//! Delivers the outbox: a comment to the local tracker's comments or to Plane, a state to Plane, a pull request to Gitea, a
-//! notification to every channel that is set up. A notice is marked only after its effect; what went wrong decides when it is tried again.
+//! Delivers the outbox: a comment to the local tracker's comments or to Plane, a state to Plane, a pull request to Gitea,
+//! an artifact to the project's repository, a notification to every channel that is set up. A notice is marked only after its effect; what went wrong decides when it is tried again.
 
 mod forge;
 mod plane;
+mod records;
 
 use std::collections::BTreeMap;
 
@@ -135,6 +136,7 @@ impl Round<'_> {
                 })
             }
             Channel::Forge => self.to_forge(notices).await,
+            Channel::Records => self.to_repositories(notices).await,
             Channel::People => {
                 let channels = self.receivers.channels();
                 self.here(notices, move |tx, notice, now| tell(tx, notice, &channels, now))

@@ -168,10 +168,21 @@ impl Repository {
         expected: Option<&Sha>,
         checked_out: CheckedOut,
     ) -> Result<Sent, GitError> {
+        self.send_to(commit, &format!("refs/heads/{branch}"), expected, checked_out)
+    }
+
+    /// The same to any ref, by its full name.
+    pub(super) fn send_to(
+        &self,
+        commit: Option<&Sha>,
+        full: &str,
+        expected: Option<&Sha>,
+        checked_out: CheckedOut,
+    ) -> Result<Sent, GitError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let sent = self.send_once(commit, branch, expected, checked_out)?;
+            let sent = self.send_once(commit, full, expected, checked_out)?;
             let contended = |why: &str| why.contains("cannot lock ref") || why.contains("Unable to create");
             match &sent {
                 Sent::Rejected { why } if attempt < ATTEMPTS && contended(why) => {}
@@ -183,7 +194,7 @@ impl Repository {
     fn send_once(
         &self,
         commit: Option<&Sha>,
-        branch: &BranchName,
+        full: &str,
         expected: Option<&Sha>,
         checked_out: CheckedOut,
     ) -> Result<Sent, GitError> {
@@ -191,21 +202,18 @@ impl Repository {
         let source = commit.map_or("", Sha::as_str);
         let git = self.git("push").config(self.address()).timeout(WORKING);
         let mut git = git.args(["--porcelain", "--no-verify", "--no-signed", "--no-follow-tags"]);
-        git = git.arg(format!("--force-with-lease=refs/heads/{branch}:{lease}"));
+        git = git.arg(format!("--force-with-lease={full}:{lease}"));
         if let Origin::Path(_) = self.origin() {
             git = git.arg(format!("--receive-pack={}", receive_pack(checked_out)));
         }
-        let output = git
-            .args(["--", "origin"])
-            .arg(format!("{source}:refs/heads/{branch}"))
-            .run()?;
+        let output = git.args(["--", "origin"]).arg(format!("{source}:{full}")).run()?;
         if commit.is_some() && output.stderr.contains(&format!("bad object {source}")) {
             return Err(GitError::UnknownCommit {
                 sha: source.to_owned(),
             });
         }
         let stdout = String::from_utf8_lossy(&output.stdout);
-        let target = format!(":refs/heads/{branch}\t");
+        let target = format!(":{full}\t");
         match stdout.lines().find(|line| line.contains(&target)) {
             Some(line) if line.starts_with('=') => Ok(Sent::UpToDate),
             Some(line) if line.starts_with('!') => {

@@ -4,4 +4,5 @@
 mod exchange;
 pub mod forge;
 pub mod notify;
+pub mod probe;
 pub mod tracker;

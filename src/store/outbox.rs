@@ -53,6 +53,8 @@ pub enum OutboxKind {
     Notification,
     /// A pull request that there is to be.
     PullRequest,
+    /// A file that Orch writes into a task's artifact folder.
+    Artifact,
 }
 
 impl OutboxKind {
@@ -63,14 +65,20 @@ impl OutboxKind {
             Self::State => "state",
             Self::Notification => "notification",
             Self::PullRequest => "pull_request",
+            Self::Artifact => "artifact",
         }
     }
 
     /// The inverse of [`OutboxKind::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Comment, Self::State, Self::Notification, Self::PullRequest]
-            .into_iter()
-            .find(|k| k.as_str() == text)
+        let all = [
+            Self::Comment,
+            Self::State,
+            Self::Notification,
+            Self::PullRequest,
+            Self::Artifact,
+        ];
+        all.into_iter().find(|k| k.as_str() == text)
     }
 }
 

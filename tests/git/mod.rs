@@ -13,6 +13,7 @@ mod merges;
 mod pushes;
 mod reads;
 mod rebases;
+mod records;
 mod spares;
 mod wip;
 mod worktrees;

@@ -10,8 +10,10 @@ pub struct DefaultPipeline {
     pub tests_local: bool,
     /// The project has a CI, or a test command that stands for it: `ci_green` stands in development.
     pub ci: bool,
-    /// The project has `staging.*`: staging gates stand in deploy-staging.
+    /// The project has `[staging]`: `staging_status` stands in deploy-staging.
     pub staging: bool,
+    /// It says there who knows what staging runs: `staging_image_fresh` does too.
+    pub provenance: bool,
     /// The merge gate is on for the project.
     pub merge_gate: bool,
     /// After the merge a deployer agent deploys and leaves a deploy log.
@@ -26,6 +28,7 @@ impl Default for DefaultPipeline {
             tests_local: true,
             ci: true,
             staging: false,
+            provenance: false,
             merge_gate: true,
             deploy_log: false,
             confirm: true,
@@ -58,7 +61,10 @@ impl DefaultPipeline {
             staging.push("branch_mergeable");
         }
         if self.staging {
-            staging.extend(["staging_status", "staging_image_fresh"]);
+            staging.push("staging_status");
+        }
+        if self.provenance {
+            staging.push("staging_image_fresh");
         }
         let deploy: &[&str] = if self.deploy_log { &["deploy_status"] } else { &[] };
         let stage =

@@ -101,7 +101,9 @@ impl Round<'_> {
         Ok(match notice.kind {
             OutboxKind::PullRequest => self.open(gitea, notice, &pull).await,
             OutboxKind::Comment => self.comment_on(gitea, notice, &pull).await,
-            OutboxKind::State | OutboxKind::Notification => Went::of(Sending::Accepted),
+            OutboxKind::State | OutboxKind::Notification | OutboxKind::Artifact => {
+                Went::of(Sending::Accepted)
+            }
         })
     }
 

@@ -140,7 +140,9 @@ impl Round<'_> {
                 let state = state.unwrap_or_else(|| notice.text("state")).to_owned();
                 self.state(plane, (notice, state), (handle, project, task)).await
             }
-            OutboxKind::Notification | OutboxKind::PullRequest => Ok(Some(Went::accepted())),
+            OutboxKind::Notification | OutboxKind::PullRequest | OutboxKind::Artifact => {
+                Ok(Some(Went::accepted()))
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) use claim::{Abort, Ending, end_claim, record};
 pub(super) use dependants::strand;
 pub(super) use moves::{Asked, go_on, said};
 use notices::notice_state;
+#[expect(unused_imports, reason = "whoever works after the merge writes by it")]
+pub(super) use notices::record_artifact;
 pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say, tell_failed};
 
 use super::look::merge_key;

@@ -79,6 +79,30 @@ pub(in crate::engine) fn comment(
     )
 }
 
+/// An artifact of Orch's own about a task whose candidate is merged: a file in the task's folder on the project's records
+/// ref, or on the task's branch where it names none. Once for its name in this version of the task.
+#[expect(
+    dead_code,
+    reason = "the deploy log and the log of the time after it are written by it"
+)]
+pub(in crate::engine) fn record_artifact(
+    tx: &mut Conn,
+    task: &Task,
+    name: &str,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), Abort> {
+    let cause = format!("artifact:{name}:{}:{}", task.id, task.version);
+    push(
+        tx,
+        task,
+        OutboxKind::Artifact,
+        &cause,
+        json!({ "name": name, "text": text }),
+        now,
+    )
+}
+
 /// A notification to people, once for its cause in this version of the task.
 pub(in crate::engine) fn notify(
     tx: &mut Conn,
@@ -167,6 +191,7 @@ fn push(
             OutboxKind::Comment | OutboxKind::State => Channel::Tracker,
             OutboxKind::Notification => Channel::People,
             OutboxKind::PullRequest => Channel::Forge,
+            OutboxKind::Artifact => Channel::Records,
         },
         payload,
         available_at: now,

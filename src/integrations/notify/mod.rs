@@ -52,9 +52,11 @@ impl Receivers {
             }
             (Channel::Webhook, None, _) => gone("notify.webhook_url"),
             (Channel::Telegram, _, None) => gone("telegram.bot_token and telegram.chat_id"),
-            (Channel::Tracker | Channel::Forge | Channel::People | Channel::Log, ..) => Sending::Refused {
-                why: format!("{} is no receiver of its own", notice.channel.as_str()),
-            },
+            (Channel::Tracker | Channel::Forge | Channel::Records | Channel::People | Channel::Log, ..) => {
+                Sending::Refused {
+                    why: format!("{} is no receiver of its own", notice.channel.as_str()),
+                }
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ pub(super) fn deliver(tx: &mut Conn, notice: &Notice, now: Timestamp) -> Result<
             Ok(())
         }
         (OutboxKind::Comment, None)
-        | (OutboxKind::State | OutboxKind::Notification | OutboxKind::PullRequest, _) => Ok(()),
+        | (
+            OutboxKind::State | OutboxKind::Notification | OutboxKind::PullRequest | OutboxKind::Artifact,
+            _,
+        ) => Ok(()),
     }
 }

@@ -6,7 +6,9 @@ mod deliver;
 mod error;
 mod new;
 mod read;
+mod revision;
 mod stages;
+mod staging;
 pub(super) mod table;
 mod tracker;
 
@@ -16,6 +18,8 @@ use std::time::Duration;
 
 pub use error::{ProjectError, ProjectProblem};
 pub use new::{NewAgent, NewProject};
+pub use revision::RevisionSource;
+pub use staging::ProjectStaging;
 
 use super::Settings;
 use crate::domain::board::Board;
@@ -23,6 +27,7 @@ use crate::domain::budget::Limits;
 use crate::domain::forge::RepositoryName;
 use crate::domain::id::{BranchName, ProjectName};
 use crate::domain::pipeline::{Pipeline, Role};
+use crate::domain::records::RefName;
 use crate::domain::task::TrackerKind;
 
 /// A repository under Orch's care.
@@ -68,6 +73,10 @@ pub struct Project {
     pub self_hosting: bool,
     /// How it is deployed.
     pub deploy: ProjectDeploy,
+    /// How it is brought to staging; none: deploy-staging is the merge gate alone.
+    pub staging: Option<ProjectStaging>,
+    /// Where what Orch writes about a task goes after the merge; none: onto the task's branch.
+    pub records_ref: Option<RefName>,
     /// Candidates are rebased and tested before the merge. Off, as without a test command: Orch waits for a person's
     /// merge.
     pub merge_gate: bool,

@@ -10,6 +10,7 @@ use super::agents;
 use super::deliver::{self, Place};
 use super::error::ProjectError;
 use super::stages::{self, Means, Times};
+use super::staging;
 use super::table::{At, Notes, Table};
 use super::tracker;
 use super::{AgentSettings, Ci, DeployBy, Project};
@@ -83,8 +84,14 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         .map_or_else(|| ProjectName::trusted(""), |at| at.value.clone());
     let place = (&named, repo.as_deref().unwrap_or_default());
     let merge_gate = deliver::merge_gate(top, place, test_command.is_some(), settings);
+    let staging = staging::staging(top, settings);
+    let records_ref = staging::records_ref(top, main.as_ref());
     let means = Means {
         ci,
+        staging: staging
+            .as_ref()
+            .and_then(|at| at.value.as_ref())
+            .map(stages::Staging::of),
         test_command: test_command.is_some(),
         forge,
         merge_gate,
@@ -103,6 +110,9 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             line: *line,
         };
         deploy.agree_with(top, &own, self_hosting);
+    }
+    if let Some(At { line, .. }) = &staging {
+        means.refuse_long_staging(top, *line, own.as_ref());
     }
     let prompts = agents::prompts(top, folder);
     let max_concurrency = top
@@ -142,6 +152,8 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             forge,
             forge_repository,
             deploy: deploy.settle(&pipeline),
+            staging: staging.and_then(|at| at.value),
+            records_ref,
             pipeline,
             agents,
             default_agent,
@@ -199,7 +211,8 @@ fn default_pipeline(means: &Means, confirm: bool) -> Pipeline {
     DefaultPipeline {
         tests_local: means.test_command,
         ci: means.ci != Ci::None,
-        staging: false,
+        staging: means.staging.is_some(),
+        provenance: means.staging.as_ref().is_some_and(|s| s.revision),
         merge_gate: means.merge_gate,
         deploy_log: means.deploy_by == DeployBy::Agent,
         confirm,

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::super::document::hint;
 use super::agents::command;
 use super::table::{At, Table};
-use super::{Ci, DeployBy, ForgeKind};
+use super::{Ci, DeployBy, ForgeKind, ProjectStaging};
 use crate::domain::id::StageName;
 use crate::domain::pipeline::{GATE_NAMES, GateKind, GateSpec, Pipeline, Role, StageDraft};
 
@@ -21,7 +21,25 @@ pub(super) struct Means {
     pub(super) forge: ForgeKind,
     pub(super) merge_gate: bool,
     pub(super) deploy_by: DeployBy,
+    pub(super) staging: Option<Staging>,
     pub(super) times: Times,
+}
+
+/// What the project has of staging.
+pub(super) struct Staging {
+    /// What each of its commands may take.
+    timeout: Duration,
+    /// Something says what runs there.
+    pub(super) revision: bool,
+}
+
+impl Staging {
+    pub(super) fn of(staging: &ProjectStaging) -> Self {
+        Self {
+            timeout: staging.timeout,
+            revision: staging.revision.is_some(),
+        }
+    }
 }
 
 /// How long what runs for a stage may take.
@@ -57,15 +75,57 @@ impl Means {
                 | GateKind::ReviewApproved
                 | GateKind::ReviewerVerdict
                 | GateKind::TestsPassed
-                | GateKind::StagingStatus
-                | GateKind::StagingImageFresh
                 | GateKind::DeployStatus => {}
+                GateKind::StagingStatus => checks.extend(self.staging.iter().flat_map(|s| [s.timeout; 2])),
+                GateKind::StagingImageFresh => checks.push(REVISION_PATIENCE),
             }
         }
         let all = agent.into_iter().chain(tests).chain(checks);
         all.map(|time| time + times.kill_grace).sum()
     }
+
+    /// The same for the stage of the default pipeline that brings a candidate to staging. Without a gate of a pipeline of
+    /// its own, `[staging]` is never looked at.
+    pub(super) fn refuse_long_staging(
+        &self,
+        top: &Table<'_>,
+        line: usize,
+        own: Option<&At<Option<Pipeline>>>,
+    ) {
+        if let Some(At { value, .. }) = own {
+            let gates = |p: &Pipeline| {
+                p.stages()
+                    .iter()
+                    .any(|s| s.gates.iter().any(|g| g.kind == GateKind::StagingStatus))
+            };
+            if value.as_ref().is_some_and(|p| !gates(p)) {
+                top.note(line, "[staging] is never used: no [[stage]] has the gate \"staging_status\"; add it, or remove the section");
+            }
+            return;
+        }
+        let named = ["branch_mergeable", "staging_status", "staging_image_fresh"];
+        let gates: Vec<_> = named.into_iter().filter_map(GateSpec::named).map(Ok).collect();
+        let longest = self.longest(None, &gates);
+        if longest >= self.times.in_all {
+            top.note(
+                line,
+                too_long("staging and its checks", longest, self.times.in_all),
+            );
+        }
+    }
 }
+
+fn too_long(what: &str, longest: Duration, in_all: Duration) -> String {
+    format!(
+        "{what} may take {} s, and the reaper ends them after {}: lower a timeout_s, or raise reaper.max_running_s by {}",
+        longest.as_secs(),
+        in_all.as_secs(),
+        (longest - in_all).as_secs() + 1
+    )
+}
+
+/// What asking for a revision may take at most.
+pub(super) const REVISION_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pipeline written in the file, if one is; `None` inside when it is wrong, which is noted.
 pub(super) fn pipeline(top: &Table<'_>, means: &Means) -> Option<At<Option<Pipeline>>> {
@@ -110,11 +170,10 @@ fn draft(table: &Table<'_>, means: &Means, deployer: &Cell<bool>) -> Option<Stag
     }
     let longest = means.longest(role, &gates);
     if longest >= means.times.in_all {
-        let problem = format!(
-            "the agent and the checks of this stage may take {} s, and the reaper ends them after {}: lower a timeout_s, or raise reaper.max_running_s by {}",
-            longest.as_secs(),
-            means.times.in_all.as_secs(),
-            (longest - means.times.in_all).as_secs() + 1
+        let problem = too_long(
+            "the agent and the checks of this stage",
+            longest,
+            means.times.in_all,
         );
         table.note(table.line, problem);
     }
@@ -197,8 +256,11 @@ fn lacking(kind: &GateKind, means: &Means, deployer: bool) -> Option<&'static st
         GateKind::BranchMergeable if !means.merge_gate => {
             Some("the merge gate is off for this project; set [merge] gate = true or remove it")
         }
-        GateKind::StagingStatus | GateKind::StagingImageFresh => {
-            Some("the project has no staging; remove it")
+        GateKind::StagingStatus | GateKind::StagingImageFresh if means.staging.is_none() => {
+            Some("the project has no [staging]; write that section, or remove the gate")
+        }
+        GateKind::StagingImageFresh if means.staging.as_ref().is_some_and(|s| !s.revision) => {
+            Some("nothing says what staging runs; set revision_command or revision_url in [staging]")
         }
         GateKind::DeployStatus if means.deploy_by == DeployBy::Merge && !deployer => Some(
             "nobody writes a deploy log; set [deploy] by = \"agent\" or give a stage the role \"deployer\"",
@@ -212,6 +274,8 @@ fn lacking(kind: &GateKind, means: &Means, deployer: bool) -> Option<&'static st
         | GateKind::ReviewerVerdict
         | GateKind::TestsPassed
         | GateKind::BranchMergeable
+        | GateKind::StagingStatus
+        | GateKind::StagingImageFresh
         | GateKind::DeployStatus
         | GateKind::Command { .. } => None,
     }

@@ -1,0 +1,95 @@
+//! Asks which revision runs somewhere: a command of the project's, or a URL. Never judges the answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::id::Sha;
+use crate::domain::job::Claim;
+use crate::domain::revision::Revision;
+use crate::integrations::probe;
+use crate::process;
+use crate::settings::project::RevisionSource;
+
+use super::check::{self, Check};
+use super::look::tip;
+use super::{Engine, EngineError, ProjectHandle, blocking};
+
+/// How long a server may take.
+const HTTP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command may take.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is said to run there: 7 to 64 hexadecimal digits. A command runs in a clean worktree of `at`, or of main's tip;
+/// `label` names its folders beside `claim`.
+///
+/// # Errors
+/// Why nobody knows, in one line.
+pub(super) async fn ask(
+    engine: &Engine,
+    project: &Arc<ProjectHandle>,
+    source: &RevisionSource,
+    at: Option<&Sha>,
+    claim: Claim,
+    label: &str,
+) -> Result<String, String> {
+    match answer(engine, project, source, at, (claim, label)).await {
+        Ok(answer) => answer.map(|revision| revision.as_str().to_owned()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// The same; the inner error says why nobody knows.
+///
+/// # Errors
+/// What kept the question from being asked: nothing is known then of what runs there.
+pub(super) async fn answer(
+    engine: &Engine,
+    project: &Arc<ProjectHandle>,
+    source: &RevisionSource,
+    at: Option<&Sha>,
+    (claim, label): (Claim, &str),
+) -> Result<Result<Revision, String>, EngineError> {
+    Ok(match source {
+        RevisionSource::Url(url) => at_url(url).await,
+        RevisionSource::Command(command) => {
+            let at = match at {
+                Some(at) => at.clone(),
+                None => tip_of_main(project).await?,
+            };
+            let words = [("ORCH_PROJECT", project.config.name.to_string())];
+            let about: BTreeMap<_, _> = words.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+            let check = Check {
+                argv: vec!["sh".to_owned(), "-c".to_owned(), command.clone()],
+                at,
+                timeout: COMMAND_PATIENCE,
+                claim,
+                label: label.to_owned(),
+                about,
+            };
+            let ran = check::run(engine, project, check).await?;
+            match ran.exit.succeeded() {
+                true => Revision::of(&ran.tail),
+                false => Err(format!(
+                    "revision_command: {}: {}",
+                    process::exit_text(&ran.exit),
+                    check::one_line(ran.tail.trim(), 200)
+                )),
+            }
+        }
+    })
+}
+
+async fn tip_of_main(project: &Arc<ProjectHandle>) -> Result<Sha, EngineError> {
+    let project = project.clone();
+    blocking(move || tip(&project.repository()?, &project.config.main)).await
+}
+
+async fn at_url(url: &str) -> Result<Revision, String> {
+    let of = |why: String| format!("{url}: {why}");
+    let fetched = probe::get(url, HTTP_PATIENCE).await.map_err(of)?;
+    if !(200..300).contains(&fetched.status) {
+        return Err(of(format!("HTTP {}", fetched.status)));
+    }
+    Revision::of(&String::from_utf8_lossy(&fetched.body)).map_err(of)
+}

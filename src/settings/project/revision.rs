@@ -1,0 +1,42 @@
+//! `revision_command` and `revision_url` of a section: who says which revision runs there. Never asks.
+
+use super::table::{At, Table};
+
+/// Who says which revision runs somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevisionSource {
+    /// Run by `sh -c`; the last line that it prints counts, or a JSON object.
+    Command(String),
+    /// Asked by GET over http or https: plain text, or a JSON object with `revision`, `commit` or `sha`.
+    Url(String),
+}
+
+/// Reads the two keys; one of them may be set.
+pub(super) fn revision(section: &Table<'_>) -> Option<RevisionSource> {
+    let command = section.text("revision_command");
+    let url = section.parsed("revision_url", http_url);
+    match (command, url) {
+        (Some(command), Some(url)) => {
+            let line = command.line.max(url.line);
+            section.note(line, "revision_command and revision_url: keep one of them");
+            None
+        }
+        (Some(At { value, .. }), None) => Some(RevisionSource::Command(value)),
+        (None, Some(At { value, .. })) => Some(RevisionSource::Url(value)),
+        (None, None) => None,
+    }
+}
+
+/// An address that may be asked, without credentials: it is shown to people.
+pub(super) fn http_url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let host = rest.and_then(|r| r.split(['/', '?', '#']).next());
+    let usable = host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    match usable {
+        true => Ok(text.to_owned()),
+        false => Err("give an http:// or https:// address, without user and password".to_owned()),
+    }
+}
