@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::deploy::DeployStatus;
 use crate::domain::evidence::Evidence;
 use crate::domain::gate::{GateState, Verdict};
 use crate::domain::id::{BranchName, CodeTree, PatchId, RunId, Sha};
@@ -11,8 +12,9 @@ use crate::domain::walk::{Answer, gates_to_ask};
 use crate::gates::{self, Artifacts, Asked, Candidate, RunProof, Snapshot};
 use crate::git::{GitError, Objects, Relation, Repository};
 use crate::settings::project::Ci;
+use crate::store::deploys::Deploy;
 use crate::store::evidence::NewEvidence;
-use crate::store::{Conn, StoreError, evidence, gestures, intents, pull_requests, runs};
+use crate::store::{Conn, StoreError, deploys, evidence, gestures, intents, pull_requests, runs};
 
 use super::{Engine, EngineError, ProjectHandle, blocking};
 
@@ -126,6 +128,12 @@ pub async fn look(
         no_ci: project.config.ci == Ci::None,
         checks,
         reviews,
+        deploy: project
+            .config
+            .deploy
+            .hook
+            .as_ref()
+            .map(|_| deployed(known.deploy)),
     };
     let asked = gates::ask(&gates.iter().collect::<Vec<_>>(), &snapshot);
     let candidate = &snapshot.candidate;
@@ -176,6 +184,21 @@ struct Known {
     approved_by: Option<String>,
     run: Option<RunProof>,
     merged: bool,
+    deploy: Option<Deploy>,
+}
+
+/// What the hook's deploy of this visit says to its gate.
+fn deployed(deploy: Option<Deploy>) -> Verdict {
+    let Some(deploy) = deploy else {
+        return Verdict::pending("the deploy hook has not run in this visit");
+    };
+    let why = deploy.result.unwrap_or_default();
+    match deploy.status {
+        DeployStatus::Succeeded => Verdict::green(why),
+        DeployStatus::Failed => Verdict::red(why),
+        DeployStatus::Open => Verdict::pending(format!("deploy {} is at work", deploy.id.0)),
+        DeployStatus::Unknown => Verdict::unknown(why),
+    }
 }
 
 fn known(
@@ -204,6 +227,7 @@ fn known(
             left: r.end_tree,
         }),
         merged: intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_done()),
+        deploy: deploys::of_visit(tx, task.id, task.visit)?,
     })
 }
 

@@ -78,6 +78,8 @@ pub struct Snapshot<'a> {
     pub checks: Option<Verdict>,
     /// What people say of the branch head at the forge; none: it keeps no reviews.
     pub reviews: Option<Verdict>,
+    /// How the deploy of this visit ended, where the project's hook deploys; none: a deployer writes a log.
+    pub deploy: Option<Verdict>,
 }
 
 impl Snapshot<'_> {
@@ -195,7 +197,10 @@ fn ask_one(gate: &GateSpec, s: &Snapshot<'_>) -> Asked {
         GateKind::TestsLocal => ci::tests_local(gate, s),
         GateKind::ReviewerVerdict => Asked::plain(gate, verdicts::reviewer(&gate.name, s)),
         GateKind::TestsPassed => Asked::plain(gate, verdicts::tester(&gate.name, s)),
-        GateKind::DeployStatus => Asked::plain(gate, verdicts::deployer(&gate.name, s)),
+        GateKind::DeployStatus => match &s.deploy {
+            Some(verdict) => Asked::plain(gate, verdict.clone()),
+            None => Asked::plain(gate, verdicts::deployer(&gate.name, s)),
+        },
         GateKind::BranchMergeable => mergeable::mergeable(gate, s),
         GateKind::Command { argv, timeout_s } => check::command(gate, argv, *timeout_s, s),
         GateKind::ReviewApproved => Asked::plain(gate, human::reviewed(s.reviews.as_ref())),

@@ -103,6 +103,7 @@ impl CheckSpec {
             startup: None,
             kill_grace: self.kill_grace,
             lease: self.lease.clone(),
+            once: false,
         }
     }
 }

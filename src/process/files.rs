@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `lock` | service, then shim | held for the life of the shim |
 //! | `launch.json` | service | what to run; mode 0600, it holds the agent's keys |
+//! | `begun` | shim | a program that must not be begun twice is about to be started |
 //! | `shim.json` | shim | the agent was started |
 //! | `output.log` | shim | what the agent printed |
 //! | `output.tail.0`, `.1` | shim | its last part while the run goes on, once it is large |
@@ -27,6 +28,7 @@ use crate::domain::run::{ExitRecord, ProcessIdentity};
 
 pub(super) const LOCK: &str = "lock";
 pub(super) const LAUNCH: &str = "launch.json";
+pub(super) const BEGUN: &str = "begun";
 pub(super) const SHIM: &str = "shim.json";
 pub(super) const EXIT: &str = "exit.json";
 pub(super) const OUTPUT: &str = "output.log";
@@ -79,7 +81,12 @@ pub fn look(run_dir: &Path, recorded: Option<&ProcessIdentity>) -> Result<RunSta
         },
     };
     let Some(shim) = shim else {
-        return Ok(RunState::NotLaunched);
+        let begun = run_dir.join(BEGUN).exists() && is_deserted(run_dir);
+        return Ok(match begun {
+            // Whoever began it went down before it could say so.
+            true => RunState::Elsewhere(None),
+            false => RunState::NotLaunched,
+        });
     };
     Ok(match is_alive(&shim) {
         Liveness::Alive => RunState::Running(shim),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::files::{self, EXIT, FORBIDDEN, LAUNCH, LOCK, SHIM, SHIM_ERRORS, failed};
+use super::files::{self, BEGUN, EXIT, FORBIDDEN, LAUNCH, LOCK, SHIM, SHIM_ERRORS, failed};
 use super::identity::identity_of;
 use super::{LaunchSpec, ProcessError};
 use crate::domain::run::ProcessIdentity;
@@ -149,7 +149,12 @@ pub(super) fn is_deserted(run_dir: &Path) -> bool {
     matches!(HeldLock::take(run_dir), Ok(Some(_)))
 }
 
+/// No shim lives in a run directory, and none is starting there.
+pub fn is_idle(run_dir: &Path) -> bool {
+    !run_dir.exists() || is_deserted(run_dir)
+}
+
 /// A shim has got as far as starting its program, or as recording that it could not.
 pub(super) fn was_launched(run_dir: &Path) -> bool {
-    run_dir.join(SHIM).exists() || run_dir.join(EXIT).exists()
+    [SHIM, EXIT, BEGUN].iter().any(|file| run_dir.join(file).exists())
 }

@@ -37,7 +37,7 @@ pub use exit::{exit_remarks, exit_text};
 pub use files::{RunState, ShimRecord, look, output_path, output_tail, read_exit, read_shim};
 pub use follow::OutputFollower;
 pub use identity::{Liveness, identity_of, is_alive, own_identity};
-pub use launch::{Forbidden, LaunchedShim, forbid, launch};
+pub use launch::{Forbidden, LaunchedShim, forbid, is_idle, launch};
 pub use lease::{Moment, RunLease};
 pub use orphans::end_orphans;
 pub use spec::LaunchSpec;

@@ -34,6 +34,10 @@ pub struct LaunchSpec {
     /// Ends it when its service is not heard any more; none where nobody else could take it over.
     #[serde(default)]
     pub lease: Option<RunLease>,
+    /// What must not be begun twice, even where the machine goes down in the moment of its start: that it begins is on the
+    /// disk before it does.
+    #[serde(default)]
+    pub once: bool,
 }
 
 impl fmt::Debug for LaunchSpec {
@@ -52,6 +56,7 @@ impl fmt::Debug for LaunchSpec {
             .field("startup", &self.startup)
             .field("kill_grace", &self.kill_grace)
             .field("lease", &self.lease)
+            .field("once", &self.once)
             .finish()
     }
 }

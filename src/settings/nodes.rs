@@ -188,7 +188,7 @@ fn label_rule(label: &str) -> Result<(), String> {
 }
 
 /// What ssh would take for a host and never for an option, and what no shell and no terminal reads otherwise.
-fn host(text: &str) -> Result<String, String> {
+pub(super) fn host(text: &str) -> Result<String, String> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "'\"\\`$;&|<>(){}*?!#".contains(c);
     match text.starts_with('-') || text.contains("@-") || text.contains(odd) || text.contains('/') {
         true => Err("give a host or user@host, without spaces and not beginning with '-'".to_owned()),

@@ -115,6 +115,11 @@ impl Intent {
         self.status == IntentStatus::Intended
     }
 
+    /// It is not to be done any more.
+    pub fn is_void(&self) -> bool {
+        self.status == IntentStatus::Void
+    }
+
     /// The deed is known to have happened.
     pub fn is_done(&self) -> bool {
         self.status == IntentStatus::Done

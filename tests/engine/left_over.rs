@@ -30,6 +30,7 @@ fn check(house: &House, claim: &str) -> ([PathBuf; 2], ProcessIdentity) {
         startup: None,
         kill_grace: Duration::from_secs(1),
         lease: None,
+        once: false,
     };
     let exe = std::path::Path::new(env!("CARGO_BIN_EXE_orch"));
     let launched = process::launch(&folders[0], exe, &spec).unwrap();

@@ -43,6 +43,7 @@ impl Run {
             startup: None,
             kill_grace: Duration::from_millis(200),
             lease: None,
+            once: false,
         };
         Self {
             dir,

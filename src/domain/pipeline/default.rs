@@ -18,6 +18,8 @@ pub struct DefaultPipeline {
     pub merge_gate: bool,
     /// After the merge a deployer agent deploys and leaves a deploy log.
     pub deploy_log: bool,
+    /// After the merge the project's hook deploys.
+    pub hook: bool,
     /// Confirm Deploy is asked for.
     pub confirm: bool,
 }
@@ -31,6 +33,7 @@ impl Default for DefaultPipeline {
             provenance: false,
             merge_gate: true,
             deploy_log: false,
+            hook: false,
             confirm: true,
         }
     }
@@ -66,7 +69,10 @@ impl DefaultPipeline {
         if self.provenance {
             staging.push("staging_image_fresh");
         }
-        let deploy: &[&str] = if self.deploy_log { &["deploy_status"] } else { &[] };
+        let deploy: &[&str] = match self.deploy_log || self.hook {
+            true => &["deploy_status"],
+            false => &[],
+        };
         let stage =
             |n: &str, role: Option<Role>, g: Vec<GateSpec>, on_red: OnRed, next: Option<&str>| Stage {
                 name: name(n),

@@ -248,7 +248,8 @@ fn confirm(tx: &mut Conn, s: &Setting, task: &Task, made: &Made, b: &Briefing) -
         kind: IntentKind::Confirm,
         payload: serde_json::json!({ "candidate": candidate, "person": made.person }),
     };
-    intents::intend(tx, &intent, s.now)?;
+    // The same candidate may be asked about once more: the first confirmation was refused.
+    intents::aim(tx, &intent, s.now)?;
     let going = transition::stand(tx, s.now, task, TaskStatus::Active, None, b)?;
     transition::queue(tx, s, &going, JobKind::DeployFinalizer, None, None, s.now)?;
     Ok(going)

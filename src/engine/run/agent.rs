@@ -287,6 +287,7 @@ pub(super) fn launch_spec(
         startup: positive(longer(own.startup.unwrap_or(agent.startup))),
         kill_grace: agent.kill_grace,
         lease: engine.run_lease(),
+        once: false,
     })
 }
 

@@ -160,6 +160,7 @@ fn far_spec(
         stall: None,
         startup: None,
         lease: Some(far.lease()),
+        once: false,
         // Of a log that is still written the first half stands in one file.
         log_cap_bytes: near.log_cap_bytes.saturating_mul(2),
         ..near

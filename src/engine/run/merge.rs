@@ -16,12 +16,13 @@ use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::walk;
 use crate::store::intents::{Intent, IntentKind, NewIntent};
-use crate::store::{Conn, intents};
+use crate::store::{Conn, StoreError, intents, quarantine, tasks};
 
 use super::super::lease::{self, Asked, MergeLease, Waiting};
 use super::super::look::{Looked, Question, confirm_key, contains, heads, look, merge_key};
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, Hint, blocking};
+use super::deploy;
 use super::failed::{self, Again};
 use super::forge::{self, Came, Went};
 use super::judge;
@@ -31,6 +32,10 @@ use super::{Attempt, Step};
 const GATE: &str = "branch_mergeable";
 
 pub(super) async fn finalize(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
+    // What follows a merge needs no lease, and may take long.
+    if recorded(engine, a).await?.is_some_and(|i| i.is_done()) {
+        return after_merge(engine, a).await;
+    }
     if !a.project.config.merge_gate {
         return without_gate(engine, a).await;
     }
@@ -42,9 +47,6 @@ pub(super) async fn finalize(engine: &Engine, a: &mut Attempt) -> Result<Step, E
 
 /// Orch merges nothing for this project: it waits for a person's merge.
 async fn without_gate(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
-    if recorded(engine, a).await?.is_some_and(|i| i.is_done()) {
-        return after_merge(engine, a).await;
-    }
     let (head, _, contained) = positions(a).await?;
     if contained {
         return merged(engine, a, &head, None).await;
@@ -79,6 +81,9 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         return after_merge(engine, a).await;
     }
     let (head, main, contained) = positions(a).await?;
+    if let Some(bad) = quarantined(engine, a, &main).await? {
+        return refuse(engine, a, bad).await;
+    }
     // Main has it already: we died around the merge, or a person was faster. There is no second merge.
     let intended = recorded.filter(|i| word(i, "head") == Some(head.as_str()));
     let candidate = a.task.candidate.clone();
@@ -107,7 +112,7 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         Some(candidate) if a.stage.confirm => {
             let key = confirm_key(&a.task, candidate);
             let intent = engine.store().read(move |tx| intents::by_key(tx, &key)).await?;
-            intent.map(|_| candidate.clone())
+            intent.filter(|i| !i.is_void()).map(|_| candidate.clone())
         }
         Some(_) | None => None,
     };
@@ -248,8 +253,11 @@ async fn merged(
     after_merge(engine, a).await
 }
 
-/// A deployer works now, where the stage has one; else the stage is left.
+/// The hook runs now, or a deployer works, where there is one; else the stage is left.
 async fn after_merge(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
+    if let Some(hook) = a.project.config.deploy.hook.clone() {
+        return deploy::deploy(engine, a, &hook).await;
+    }
     if a.stage.role == Some(Role::Deployer) {
         let ending = Ending::new(a.hold(), JobEnd::Done);
         let text = "merged: the deployer works".to_owned();
@@ -292,6 +300,57 @@ async fn void(engine: &Engine, a: &mut Attempt, back: Stage) -> Result<Step, Eng
             ..Briefing::default()
         };
         transition::enter(tx, s, task, &back, &b).map(drop)
+    })
+    .await?;
+    Ok(Step::Over)
+}
+
+/// The tip of main, where another task's deploy of it failed or was rolled back: whatever is deployed on top would bring it
+/// to production again.
+async fn quarantined(engine: &Engine, a: &Attempt, main: &Sha) -> Result<Option<String>, EngineError> {
+    if a.project.config.deploy.hook.is_none() {
+        return Ok(None);
+    }
+    let (project, own, tip) = (a.task.project_id, a.task.id, main.clone());
+    let read = engine.store().read(move |tx| {
+        let found = quarantine::of(tx, project, &tip)?.filter(|q| q.task_id != own);
+        Ok::<_, StoreError>(match found {
+            Some(q) => Some((tasks::by_id(tx, q.task_id)?.map(|t| t.work_item_id), q)),
+            None => None,
+        })
+    });
+    Ok(read.await?.map(|(brought_by, q)| {
+        let by = brought_by.map_or_else(|| format!("task #{}", q.task_id), |id| id.to_string());
+        format!(
+            "main is at {}, which {by} brought and which is quarantined: {}; bring main on by its task or by a revert, or release it with              `orch deploy release {} {}`",
+            q.revision.short(),
+            q.reason,
+            a.project.config.name,
+            q.revision.short(),
+        )
+    }))
+}
+
+/// Nothing is merged on top of a quarantined main. A person's confirmation is void, and asked for again.
+async fn refuse(engine: &Engine, a: &mut Attempt, why: String) -> Result<Step, EngineError> {
+    if !a.stage.confirm {
+        return snooze(engine, a, why, Until::Pause(a.pause(engine))).await;
+    }
+    let ending = Ending::new(a.hold(), JobEnd::Done);
+    in_one_write(engine, a, move |tx, s, task| {
+        transition::end_claim(tx, &ending, s.now)?;
+        intents::void_open(tx, task.id, IntentKind::Confirm, s.now)?;
+        let text = format!("Confirm Deploy is refused: {why}. Confirm Deploy again when that is done.");
+        let b = Briefing::line("deploy", text.clone());
+        let waiting = transition::stand(tx, s.now, task, TaskStatus::WaitingHuman, Some(text.clone()), &b)?;
+        transition::notify(
+            tx,
+            &waiting,
+            "confirm",
+            &format!("{}: {text}", waiting.work_item_id),
+            s.now,
+        )?;
+        transition::comment(tx, &waiting, "confirm", &text, s.now)
     })
     .await?;
     Ok(Step::Over)

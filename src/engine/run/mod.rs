@@ -4,11 +4,13 @@
 //! a run that was begun by another goes on from the recorded step; the other one can write nothing any more.
 
 pub(super) mod agent;
+mod deploy;
 mod failed;
 pub(super) mod far;
 mod finish;
 mod forge;
 mod given_up;
+mod hook;
 mod judge;
 mod merge;
 mod pauses;
@@ -18,6 +20,7 @@ pub(super) mod reaped;
 mod reserved;
 mod spending;
 mod tidy;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;

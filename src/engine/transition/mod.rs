@@ -9,6 +9,7 @@ mod notices;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::deploy::DeployStatus;
 use crate::domain::id::{ProjectId, Sha, TaskId};
 use crate::domain::job::{Job, JobKind, JobStatus};
 use crate::domain::pipeline::{Role, Stage};
@@ -18,7 +19,7 @@ use crate::domain::walk::{self, Entry};
 use crate::store::evidence::NewEvidence;
 use crate::store::jobs::NewJob;
 use crate::store::tasks::TaskChange;
-use crate::store::{Conn, StoreError, evidence, intents, jobs, leases, tasks};
+use crate::store::{Conn, StoreError, deploys, evidence, intents, jobs, leases, tasks};
 
 pub use claim::Hold;
 use claim::won;
@@ -26,7 +27,6 @@ pub(super) use claim::{Abort, Ending, end_claim, record};
 pub(super) use dependants::strand;
 pub(super) use moves::{Asked, go_on, said};
 use notices::notice_state;
-#[expect(unused_imports, reason = "whoever works after the merge writes by it")]
 pub(super) use notices::record_artifact;
 pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say, tell_failed};
 
@@ -216,11 +216,16 @@ pub(super) fn queue(
     }
 }
 
-/// True from the moment a merge is intended until its outcome is recorded: what `main` receives then must not be work
-/// that was taken back a moment before.
+/// True from the moment a merge is intended until its outcome is recorded, and while a hook deploys: what `main` or
+/// production receives then must not be work that was taken back a moment before.
 pub(super) fn is_merging(tx: &mut Conn, task: &Task, live: Option<&Job>) -> Result<bool, StoreError> {
     let at_work = live.is_some_and(|j| j.kind == JobKind::DeployFinalizer && j.status == JobStatus::Running);
-    Ok(at_work && intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_open()))
+    if !at_work {
+        return Ok(false);
+    }
+    let deploy = deploys::of_visit(tx, task.id, task.visit)?;
+    let deploying = deploy.is_some_and(|d| d.status == DeployStatus::Open);
+    Ok(deploying || intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_open()))
 }
 
 /// Gives back the lease that a task may hold, and wakes those who wait for it.

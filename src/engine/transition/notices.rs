@@ -81,10 +81,6 @@ pub(in crate::engine) fn comment(
 
 /// An artifact of Orch's own about a task whose candidate is merged: a file in the task's folder on the project's records
 /// ref, or on the task's branch where it names none. Once for its name in this version of the task.
-#[expect(
-    dead_code,
-    reason = "the deploy log and the log of the time after it are written by it"
-)]
 pub(in crate::engine) fn record_artifact(
     tx: &mut Conn,
     task: &Task,

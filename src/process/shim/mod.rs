@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::exit::{record, reserve};
-use super::files::{self, LAUNCH, LOCK, SHIM, ShimRecord, failed};
+use super::files::{self, BEGUN, LAUNCH, LOCK, SHIM, ShimRecord, failed};
 use super::identity::own_identity;
 use super::launch::was_launched;
 use super::sys::{self, Ending};
@@ -129,6 +129,10 @@ fn start(run_dir: &Path) -> Result<(LaunchSpec, Agent), NotStarted> {
         Ok(None) => return Err(NotStarted::refused(format!("there is no {LAUNCH}"))),
         Err(error) => return Err(NotStarted::refused(error.to_string())),
     };
+    if spec.once {
+        let begun = files::write_durably(&run_dir.join(BEGUN), b"");
+        begun.map_err(|e| NotStarted::refused(e.to_string()))?;
+    }
     let agent = Agent::start(&spec, run_dir)?;
     Ok((spec, agent))
 }

@@ -96,7 +96,7 @@ pub(super) fn command(table: &Table<'_>, key: &'static str) -> Option<Vec<String
     Some(at.value)
 }
 
-fn variables(table: &Table<'_>) -> BTreeMap<String, String> {
+pub(super) fn variables(table: &Table<'_>) -> BTreeMap<String, String> {
     let Some(at) = table.text_map("env") else {
         return BTreeMap::new();
     };

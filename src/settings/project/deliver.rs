@@ -1,11 +1,15 @@
 //! How a project's work is brought to `main` and to production: CI, forge, tracker, merge gate, deploy.
 
+use std::time::Duration;
+
 use super::super::Settings;
+use super::hook::{self, Hook};
+use super::revision;
 use super::table::{At, Table};
-use super::{Ci, DeployBy, ForgeKind, ProjectDeploy};
+use super::{Ci, DeployBy, ForgeKind, ProjectDeploy, RevisionSource};
 use crate::domain::forge::RepositoryName;
 use crate::domain::id::ProjectName;
-use crate::domain::pipeline::Pipeline;
+use crate::domain::pipeline::{GateKind, Pipeline, Role};
 use crate::domain::task::TrackerKind;
 
 /// Where the repository is.
@@ -153,6 +157,10 @@ pub(super) struct DeployDraft {
     approve: Option<At<bool>>,
     /// Who deploys.
     pub(super) by: DeployBy,
+    /// With what.
+    hook: Option<Hook>,
+    /// Who says what production runs.
+    revision: Option<RevisionSource>,
 }
 
 /// Reads `[deploy]`.
@@ -161,13 +169,36 @@ pub(super) fn deploy(top: &Table<'_>) -> DeployDraft {
         return DeployDraft {
             approve: None,
             by: DeployBy::Merge,
+            hook: None,
+            revision: None,
         };
     };
+    let by = section.word(
+        "by",
+        &[
+            ("merge", DeployBy::Merge),
+            ("agent", DeployBy::Agent),
+            ("hook", DeployBy::Hook),
+        ],
+    );
+    let hook = hook::hook(&section);
+    let has_hook = section.has("hook");
+    match &by {
+        Some(at) if has_hook != (at.value == DeployBy::Hook) => {
+            let problem = match has_hook {
+                true => "deploy.hook is set, and deploy.by says that something else deploys; take by out",
+                false => "deploy.by = \"hook\" needs the hook: set hook = [\"./deploy.sh\"]",
+            };
+            section.note(at.line, problem);
+        }
+        Some(_) | None => {}
+    }
+    let by_itself = if has_hook { DeployBy::Hook } else { DeployBy::Merge };
     let draft = DeployDraft {
         approve: section.switch("require_manual_approve"),
-        by: section
-            .word("by", &[("merge", DeployBy::Merge), ("agent", DeployBy::Agent)])
-            .map_or(DeployBy::Merge, |at| at.value),
+        by: by.map_or(by_itself, |at| at.value),
+        hook,
+        revision: revision::revision(&section),
     };
     section.finish();
     draft
@@ -220,6 +251,35 @@ impl DeployDraft {
             ),
             Some(_) | None => {}
         }
+        if self.by == DeployBy::Hook {
+            self.agree_with_hook(top, own);
+        }
+    }
+
+    /// The hook deploys, and a stage has to say what becomes of it.
+    fn agree_with_hook(&self, top: &Table<'_>, own: &At<&Pipeline>) {
+        let Some(merging) = own.value.stages().iter().find(|s| s.merges) else {
+            return;
+        };
+        if merging.role == Some(Role::Deployer) {
+            let problem = format!(
+                "deploy.hook deploys, and stage {:?} has a deployer too; take role = \"deployer\" out, or the hook",
+                merging.name.as_str()
+            );
+            top.note(own.line, problem);
+        }
+        if !merging.gates.iter().any(|g| g.kind == GateKind::DeployStatus) {
+            let problem = format!(
+                "deploy.hook deploys, and nothing looks at how it ended; add \"deploy_status\" to the gates of stage {:?}, which merges",
+                merging.name.as_str()
+            );
+            top.note(own.line, problem);
+        }
+    }
+
+    /// What the hook may take in the worst case, until it is gone.
+    pub(super) fn hook_timeout(&self) -> Option<Duration> {
+        self.hook.as_ref().map(|hook| hook.timeout)
     }
 
     /// The settled form: `confirm` is what the pipeline does.
@@ -227,6 +287,8 @@ impl DeployDraft {
         ProjectDeploy {
             require_manual_approve: pipeline.stages().iter().any(|s| s.confirm),
             by: self.by,
+            hook: self.hook,
+            revision: self.revision,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod agents;
 mod deliver;
 mod error;
+mod hook;
 mod new;
 mod read;
 mod revision;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{ProjectError, ProjectProblem};
+pub use hook::{Hook, Runner};
 pub use new::{NewAgent, NewProject};
 pub use revision::RevisionSource;
 pub use staging::ProjectStaging;
@@ -123,6 +125,10 @@ pub struct ProjectDeploy {
     pub require_manual_approve: bool,
     /// Who deploys.
     pub by: DeployBy,
+    /// The program that does, where one does.
+    pub hook: Option<Hook>,
+    /// Who says which revision production runs.
+    pub revision: Option<RevisionSource>,
 }
 
 /// Who deploys.
@@ -132,6 +138,8 @@ pub enum DeployBy {
     Merge,
     /// The deployer's agent, which leaves a deploy log.
     Agent,
+    /// The project's hook.
+    Hook,
 }
 
 /// How a prompt reaches an agent.

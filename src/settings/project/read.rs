@@ -98,6 +98,16 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         deploy_by: deploy.by,
         times: times(&default_agent, &agents, settings),
     };
+    if let Some(timeout) = deploy.hook_timeout()
+        && timeout + means.times.kill_grace >= means.times.in_all
+    {
+        let problem = format!(
+            "the deploy hook may take {} s, and the reaper ends its job after {}: lower deploy.timeout_s, or raise reaper.max_running_s",
+            timeout.as_secs(),
+            means.times.in_all.as_secs()
+        );
+        top.note(top.line_of("deploy"), problem);
+    }
     let own = stages::pipeline(top, &means);
     let self_hosting = self_hosting.is_some_and(|at| at.value);
     if let Some(At {
@@ -215,6 +225,7 @@ fn default_pipeline(means: &Means, confirm: bool) -> Pipeline {
         provenance: means.staging.as_ref().is_some_and(|s| s.revision),
         merge_gate: means.merge_gate,
         deploy_log: means.deploy_by == DeployBy::Agent,
+        hook: means.deploy_by == DeployBy::Hook,
         confirm,
     }
     .build()

@@ -263,7 +263,7 @@ fn lacking(kind: &GateKind, means: &Means, deployer: bool) -> Option<&'static st
             Some("nothing says what staging runs; set revision_command or revision_url in [staging]")
         }
         GateKind::DeployStatus if means.deploy_by == DeployBy::Merge && !deployer => Some(
-            "nobody writes a deploy log; set [deploy] by = \"agent\" or give a stage the role \"deployer\"",
+            "nobody writes a deploy log; set [deploy] hook or by = \"agent\", or give a stage the role \"deployer\"",
         ),
         GateKind::AnalysisComplete
         | GateKind::HumanApproved
