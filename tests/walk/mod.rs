@@ -8,6 +8,7 @@ mod crashes;
 mod database_restarts;
 mod default_pipeline;
 mod demo;
+mod deploys;
 mod drain;
 mod failures;
 mod forgotten;
