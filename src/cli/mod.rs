@@ -9,6 +9,7 @@ mod client;
 mod completions;
 mod config;
 pub mod demo;
+mod deploy;
 mod doctor;
 mod events;
 mod exit;
@@ -116,6 +117,9 @@ enum Command {
     /// Look at a job, try it again, cancel it, move it in the queue.
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// Look at deploys, let a revision out of quarantine.
+    #[command(subcommand)]
+    Deploy(deploy::DeployCommand),
     /// Look at merge leases, release one.
     #[command(subcommand)]
     Lease(lease::LeaseCommand),
@@ -215,6 +219,7 @@ fn dispatch(cli: Cli, service: Service) -> Result<ExitCode, Failure> {
         Command::Batch(command) => batch::run(&command, global),
         Command::Queue(args) => queue::run(&args, global),
         Command::Job(command) => job::run(&command, global),
+        Command::Deploy(command) => deploy::run(&command, global),
         Command::Lease(command) => lease::run(&command, global),
         Command::Repair(command) => repair::run(&command, global),
         Command::Breaker(command) => breaker::run(&command, global),

@@ -25,7 +25,8 @@ pub enum DeployStatus {
 }
 
 impl DeployStatus {
-    const ALL: [Self; 4] = [Self::Open, Self::Succeeded, Self::Failed, Self::Unknown];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Succeeded, Self::Failed, Self::Unknown];
 
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {

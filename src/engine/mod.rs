@@ -9,6 +9,7 @@ pub mod budget;
 pub mod check;
 mod contain;
 pub mod deliver;
+pub mod deploys;
 pub mod gestures;
 pub mod heal;
 pub mod host;

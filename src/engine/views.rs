@@ -2,6 +2,7 @@
 
 mod batch;
 mod budget;
+mod deploy;
 mod healing;
 mod inbox;
 mod instance;
@@ -15,6 +16,7 @@ pub mod shapes;
 
 pub use batch::{BatchChange, BatchDetail, BatchMember, SubmitBatch, Unchanged};
 pub use budget::{BudgetView, SpentView};
+pub use deploy::DeployView;
 pub use healing::HealingView;
 pub use inbox::{DeliveryDetail, DeliveryView};
 pub use instance::InstanceView;

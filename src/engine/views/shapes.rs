@@ -6,6 +6,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::batch;
+use crate::domain::deploy;
 use crate::domain::gate;
 use crate::domain::job;
 use crate::domain::pipeline;
@@ -106,6 +107,8 @@ shapes! {
     TaskStatus = words(task::TaskStatus::ALL.map(task::TaskStatus::as_str));
     /// What a person can do to a task.
     Gesture = words(task::Gesture::ALL.map(task::Gesture::as_str));
+    /// Where a deploy stands.
+    DeployStatus = words(deploy::DeployStatus::ALL.map(deploy::DeployStatus::as_str));
     /// What a job is for.
     JobKind = words(job::JobKind::ALL.map(job::JobKind::as_str));
     /// How a job stands.

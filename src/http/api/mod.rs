@@ -2,6 +2,7 @@
 
 mod batches;
 mod budget;
+mod deploys;
 mod events;
 mod healed;
 mod inbox;
@@ -66,6 +67,8 @@ use super::openapi;
     nodes::blacklist,
     nodes::give_up,
     nodes::clear,
+    deploys::list,
+    deploys::release,
     leases::list,
     leases::release,
     runs::show,
@@ -91,6 +94,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .configure(queue::routes)
         .configure(reap::routes)
         .configure(repair::routes)
+        .configure(deploys::routes)
         .configure(leases::routes)
         .configure(nodes::routes)
         .configure(runs::routes)

@@ -41,6 +41,7 @@ const TOKEN: &str = "token";
         (name = "tasks", description = "Units of work, and what people do to them"),
         (name = "jobs", description = "Entries of the queue"),
         (name = "webhooks", description = "What trackers and forges deliver"),
+        (name = "deploys", description = "What was brought to production"),
         (name = "leases", description = "Who may merge into which repository"),
         (name = "budget", description = "What agents cost and may cost"),
         (name = "repair", description = "Failures and how they are answered"),
