@@ -32,7 +32,9 @@ pub enum DeployCommand {
     },
 }
 
-const HEADER: [&str; 7] = ["DEPLOY", "PROJECT", "TASK", "REVISION", "STATUS", "STARTED", "RESULT"];
+const HEADER: [&str; 7] = [
+    "DEPLOY", "PROJECT", "TASK", "REVISION", "STATUS", "STARTED", "RESULT",
+];
 
 /// Digits of a revision that are shown, and taken.
 const SHORT: usize = 10;

@@ -31,7 +31,8 @@ pub async fn list(engine: &Engine, project: Option<&str>) -> Result<Vec<DeployVi
             let bad = quarantine::of_project(tx, project)?;
             for deploy in deploys::latest(tx, project, LISTED)? {
                 let task = readable(tasks::by_id(tx, deploy.task_id))?;
-                let task = task.map_or_else(|| format!("#{}", deploy.task_id), |t| t.work_item_id.to_string());
+                let task =
+                    task.map_or_else(|| format!("#{}", deploy.task_id), |t| t.work_item_id.to_string());
                 found.push(view(&name, task, deploy, &bad));
             }
         }

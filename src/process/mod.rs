@@ -41,7 +41,7 @@ pub use launch::{Forbidden, LaunchedShim, forbid, is_idle, launch};
 pub use lease::{Moment, RunLease};
 pub use orphans::end_orphans;
 pub use spec::LaunchSpec;
-pub use ssh::SshTarget;
+pub use ssh::{SshTarget, environment as ssh_environment};
 pub use stop::{TreeEnd, kill, kill_tree, stop};
 pub use watch::ProcessWatch;
 

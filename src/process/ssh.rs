@@ -79,19 +79,23 @@ impl SshTarget {
 
     /// A script with its words, to be started.
     pub(super) fn command(&self, script: &str, words: &[&str]) -> Command {
+        let (program, args) = self.argv(script, words);
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(environment());
+        command
+    }
+
+    /// The same as program and arguments.
+    pub(super) fn argv(&self, script: &str, words: &[&str]) -> (String, Vec<String>) {
         let mut far = format!("exec sh -c {} orch", quoted(script));
         for word in words {
             far.push(' ');
             far.push_str(&quoted(word));
         }
-        let mut command = Command::new("ssh");
-        command.args(self.options()).args(["--", &self.host]).arg(far);
-        command.env_clear().env("LC_ALL", "C");
-        let own = PASSED_ON
-            .iter()
-            .filter_map(|name| Some((name, std::env::var_os(name)?)));
-        command.envs(own);
-        command
+        let options = self.options().into_iter();
+        let options = options.map(|word| word.to_string_lossy().into_owned());
+        let last = ["--".to_owned(), self.host.clone(), far];
+        ("ssh".to_owned(), options.chain(last).collect())
     }
 
     /// How git is told to call ssh.
@@ -149,6 +153,14 @@ impl SshTarget {
             }),
         }
     }
+}
+
+/// The environment of ssh itself.
+pub fn environment() -> Vec<(String, String)> {
+    let own = PASSED_ON
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    own.chain([("LC_ALL".to_owned(), "C".to_owned())]).collect()
 }
 
 /// Starts the threads that feed and drain a call; what is given back waits for what they heard.

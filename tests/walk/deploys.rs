@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use orch::engine::views::TaskDetail;
 
-use crate::support::{Agent, Project, Repo, Setup, TestService, git, wait_until};
+use crate::support::{Agent, Project, Repo, Setup, Sshd, TestService, git, wait_until};
 
 /// development, then the stage that merges and deploys after a person's word.
 const TWO_STAGES: &str = r#"
@@ -172,10 +172,7 @@ fn while_the_tip_of_main_is_quarantined_no_other_task_is_deployed() {
 mkdir -p src; echo "$nth" >"src/$ORCH_WORK_ITEM.txt"; commit "write it""#,
     );
     let project = production.project(&repo, &script).agent(&agent);
-    let mut service = Setup::new()
-        .set("max_concurrency", 2)
-        .project(project)
-        .start();
+    let mut service = Setup::new().set("max_concurrency", 2).project(project).start();
     let first = service.add("One");
     confirm(&mut service, &first);
     service.wait_here("fixing");
@@ -296,4 +293,37 @@ fn without_the_gesture_only_where_the_project_waived_it() {
     let id = service.add("Write it");
     service.wait_status(&id, "done");
     assert_eq!(production.calls(), [format!("deploy 1 {}", repo.sha("main"))]);
+}
+
+#[test]
+fn a_hook_on_another_machine_outlives_its_connection_and_the_service() {
+    let (repo, production) = (Repo::new(), Production::new());
+    let Some(mut sshd) = Sshd::start() else { return };
+    let script = format!(
+        "echo >\"$production/began\"\n[ \"$WORD\" = \"it's there\" ] || exit 9\n\
+         while [ ! -e \"$production/go\" ]; do sleep 0.05; done\n{GOOD}"
+    );
+    let project = production.project(&repo, &script);
+    // The login's home is not this test's: what the hook leaves there is removed at the end.
+    let project = project.then("runner = 'ssh:far'\ntimeout_s = 60\n\n[deploy.env]\nWORD = \"it's there\"\n");
+    let mut setup = Setup::new();
+    for line in sshd.node("far", production.folder.path()) {
+        let (key, value) = line.split_once(" = ").unwrap();
+        let parsed: toml::Table = format!("value = {value}").parse().unwrap();
+        setup = setup.set(key, parsed["value"].clone());
+    }
+    let mut service = setup.project(project).start();
+    let id = service.add("Write it");
+    confirm(&mut service, &id);
+    wait_until("the hook to begin", || production.path("began").exists());
+    // The connection breaks, and there is none for a while; then the service dies too.
+    sshd.stop();
+    sshd.start_again();
+    service.kill9();
+    service.start();
+    sshd.cut();
+    fs::write(production.path("go"), "").unwrap();
+    service.wait_status(&id, "done");
+    assert_eq!(production.calls(), [format!("deploy 1 {}", repo.sha("main"))]);
+    assert_eq!(production.runs(), repo.sha("main"));
 }

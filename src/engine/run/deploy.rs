@@ -236,14 +236,15 @@ async fn forgotten(engine: &Engine, a: &Attempt, hook: &Hook, open: &Deploy) -> 
     if live {
         return Ok(why);
     }
-    let (outcome, tail) = match hook::stands(engine, hook, Action::Deploy, open).await? {
-        Stands::AtWork => return Ok(why),
-        Stands::Ended(ended) => (outcome(engine, a, open, &ended.said).await, ended.tail),
-        Stands::NotStarted => {
-            let (status, why) = (DeployStatus::Failed, "its hook was never started".to_owned());
-            (Outcome { status, why }, String::new())
-        }
+    let ended = match hook::stands(engine, hook, Action::Deploy, open).await? {
+        Stands::AtWork | Stands::Cut => return Ok(why),
+        Stands::Ended(ended) => ended,
+        Stands::NotStarted => Ended {
+            said: Said::AskProduction("its hook was never started from here".to_owned()),
+            tail: String::new(),
+        },
     };
+    let (outcome, tail) = (outcome(engine, a, open, &ended.said).await, ended.tail);
     let (hold, open, now) = (a.hold(), open.clone(), engine.now());
     let recorded = engine.store().write(move |tx| {
         hold.check(tx)?;

@@ -116,6 +116,16 @@ async fn owner(engine: &Engine) -> Result<String, EngineError> {
     Ok(kept.await?)
 }
 
+/// A configured machine, as ssh is told of it.
+pub(super) fn target(node: &SshNode) -> SshTarget {
+    SshTarget {
+        host: node.host.clone(),
+        port: node.port,
+        identity_file: node.identity_file.clone(),
+        known_hosts_file: node.known_hosts_file.clone(),
+    }
+}
+
 fn far_run(engine: &Engine, a: &Attempt, node: &SshNode, owner: String) -> Result<FarRun, EngineError> {
     let command = super::agent::command(engine, a)?;
     let near = launch_spec(engine, a, &command)?;
@@ -126,12 +136,7 @@ fn far_run(engine: &Engine, a: &Attempt, node: &SshNode, owner: String) -> Resul
     let limit = near.timeout.unwrap_or(engine.settings().agent.timeout_cap) + UNREACHED;
     Ok(FarRun {
         node: node.name.to_string(),
-        target: SshTarget {
-            host: node.host.clone(),
-            port: node.port,
-            identity_file: node.identity_file.clone(),
-            known_hosts_file: node.known_hosts_file.clone(),
-        },
+        target: target(node),
         root: node.root.clone(),
         project: a.project.config.name.to_string(),
         name: format!("{}-{}", a.claim.job, a.claim.epoch),

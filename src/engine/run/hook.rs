@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::deploy::{Said, said};
-use crate::process::{self, LaunchSpec, ProcessError, ProcessWatch, RunState};
+use crate::domain::time::Timestamp;
+use crate::process::far::{FarHook, is_cut};
+use crate::process::{self, LaunchSpec, ProcessError, ProcessWatch, RunState, SshTarget};
 use crate::settings::project::{Hook, Runner};
 use crate::store::deploys::Deploy;
 
 use super::super::look::about;
 use super::super::{Engine, EngineError, blocking};
-use super::{Attempt, failed};
+use super::{Attempt, failed, far};
 
 /// What a hook is to do: the last word of its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +22,17 @@ pub(super) enum Action {
     /// Bring the revision to production.
     Deploy,
     /// Bring back what ran before it.
-    Rollback,
+    Rollback {
+        /// When that was decided.
+        since: Timestamp,
+    },
 }
 
 impl Action {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
-            Self::Rollback => "rollback",
+            Self::Rollback { .. } => "rollback",
         }
     }
 }
@@ -48,6 +53,8 @@ pub(super) enum Stands {
     NotStarted,
     /// It may be at work.
     AtWork,
+    /// It may be at work on another machine, and is not followed.
+    Cut,
     /// It is over.
     Ended(Ended),
 }
@@ -56,6 +63,10 @@ pub(super) enum Stands {
 const TAIL_BYTES: u64 = 16 * 1024;
 /// How long a shim that was just started may take to say who it is.
 const STARTING: Duration = Duration::from_secs(10);
+/// Between two tries to reach a hook on another machine again.
+const REACH: Duration = Duration::from_secs(2);
+/// How long that is tried when its time is over.
+const OFFLINE: Duration = Duration::from_secs(300);
 /// Between two looks for that.
 const PASS: Duration = Duration::from_millis(20);
 
@@ -73,6 +84,10 @@ pub(super) async fn run(
     loop {
         match stands(engine, hook, action, deploy).await? {
             Stands::NotStarted => start(engine, a, hook, action, deploy).await?,
+            Stands::Cut => {
+                tokio::time::sleep(REACH).await;
+                start(engine, a, hook, action, deploy).await?;
+            }
             Stands::AtWork => wait(engine, action, deploy).await?,
             Stands::Ended(ended) => {
                 let (tree, project) = (tree(engine, action, deploy), a.project.clone());
@@ -99,18 +114,37 @@ pub(super) async fn stands(
             tail: String::new(),
         })
     };
-    if !is_here(engine, deploy) {
+    let began = match action {
+        Action::Deploy => deploy.created_at,
+        Action::Rollback { since } => since,
+    };
+    let waited = engine.now().since(began);
+    let most = hook.timeout + engine.settings().agent.kill_grace + STARTING;
+    let far = hook.runner != Runner::Local;
+    if !far && !is_here(engine, deploy) {
         // Another machine has its record. It cannot be at work any more when its time is over.
-        let most = hook.timeout + engine.settings().agent.kill_grace + STARTING;
-        let left = most.saturating_sub(engine.now().since(deploy.created_at));
-        return Ok(match left.is_zero() {
+        return Ok(match waited > most {
             true => gone("the machine that ran the hook does not answer"),
             false => Stands::AtWork,
         });
     }
-    let dir = run_dir(engine, action, deploy);
+    let base = run_dir(engine, action, deploy);
+    let dir = blocking(move || Ok::<_, EngineError>(last_of(&base))).await?;
     let looked = dir.clone();
-    Ok(match blocking(move || process::look(&looked, None)).await? {
+    let state = blocking(move || process::look(&looked, None)).await?;
+    // The connection is gone, and what it followed is not: it is followed over another one.
+    let cut = match &state {
+        RunState::Ended(exit) => is_cut(exit),
+        RunState::Lost(_) | RunState::Elsewhere(_) => true,
+        RunState::NotLaunched | RunState::Running(_) => false,
+    };
+    if far && cut {
+        return Ok(match waited > most + OFFLINE {
+            true => gone("the machine of the hook does not answer by ssh"),
+            false => Stands::Cut,
+        });
+    }
+    Ok(match state {
         RunState::NotLaunched => Stands::NotStarted,
         RunState::Running(_) => Stands::AtWork,
         RunState::Ended(exit) => {
@@ -137,19 +171,29 @@ async fn start(
     action: Action,
     deploy: &Deploy,
 ) -> Result<(), EngineError> {
-    let (dir, tree) = (run_dir(engine, action, deploy), tree(engine, action, deploy));
+    let (base, tree) = (run_dir(engine, action, deploy), tree(engine, action, deploy));
+    let dir = blocking(move || Ok::<_, EngineError>(next_of(&base))).await?;
     if !process::is_idle(&dir) {
         // It was started a moment ago, and says so within milliseconds.
         return said_to_run(&dir).await;
     }
-    let (project, at, path) = (a.project.clone(), deploy.revision.clone(), tree.clone());
-    blocking(move || {
-        let repo = project.repository()?;
-        repo.ensure_commits(&[&at])?;
-        Ok::<_, EngineError>(repo.prepare_worktree(&path, &at)?)
-    })
-    .await?;
-    let spec = launch_spec(engine, a, hook, action, deploy, tree)?;
+    let spec = match &hook.runner {
+        Runner::Local => {
+            let (project, at, path) = (a.project.clone(), deploy.revision.clone(), tree.clone());
+            blocking(move || {
+                let repo = project.repository()?;
+                repo.ensure_commits(&[&at])?;
+                Ok::<_, EngineError>(repo.prepare_worktree(&path, &at)?)
+            })
+            .await?;
+            launch_spec(engine, a, hook, action, deploy, tree)
+        }
+        Runner::Ssh(host) => {
+            let hook = far_hook(engine, a, hook, action, deploy, host);
+            let dir = dir.clone();
+            blocking(move || hook.launch_spec(&dir, process::ssh_environment())).await?
+        }
+    };
     a.check_hold(engine).await?;
     let exe = engine.exe().to_owned();
     let launched = dir.clone();
@@ -185,20 +229,12 @@ fn launch_spec(
     action: Action,
     deploy: &Deploy,
     tree: PathBuf,
-) -> Result<LaunchSpec, EngineError> {
+) -> LaunchSpec {
     let agent = &engine.settings().agent;
     let told = told(a, hook, action, deploy);
     let mut argv = hook.argv.iter().cloned().chain([action.as_str().to_owned()]);
     let program = argv.next().unwrap_or_default();
-    match &hook.runner {
-        Runner::Local => {}
-        Runner::Ssh(host) => {
-            return Err(EngineError::Invalid {
-                what: format!("deploy.runner = \"ssh:{host}\" is not there yet"),
-            });
-        }
-    }
-    Ok(LaunchSpec {
+    LaunchSpec {
         program,
         args: argv.collect(),
         env: process::allowed_env(&agent.env_allow, process::inherited_env(), &told),
@@ -212,7 +248,49 @@ fn launch_spec(
         // It goes on where the service cannot be heard: an interrupted deploy is worse than one that nobody watches.
         lease: None,
         once: true,
-    })
+    }
+}
+
+fn far_hook(
+    engine: &Engine,
+    a: &Attempt,
+    hook: &Hook,
+    action: Action,
+    deploy: &Deploy,
+    host: &str,
+) -> FarHook {
+    let node = engine
+        .settings()
+        .nodes
+        .ssh
+        .iter()
+        .find(|node| node.name.as_str() == host);
+    let target = node.map_or_else(
+        || SshTarget {
+            host: host.to_owned(),
+            port: None,
+            identity_file: None,
+            known_hosts_file: None,
+        },
+        far::target,
+    );
+    let root = node.map_or(".orch", |node| node.root.as_str());
+    FarHook {
+        target,
+        folder: format!(
+            "{root}/deploys/{}-{}",
+            a.project.config.name,
+            name(action, deploy)
+        ),
+        argv: hook
+            .argv
+            .iter()
+            .cloned()
+            .chain([action.as_str().to_owned()])
+            .collect(),
+        env: told(a, hook, action, deploy),
+        limit: hook.timeout,
+    }
 }
 
 /// What a hook is told in its environment.
@@ -237,7 +315,7 @@ async fn wait(engine: &Engine, action: Action, deploy: &Deploy) -> Result<(), En
         tokio::time::sleep(Duration::from_secs(5)).await;
         return Ok(());
     }
-    let dir = run_dir(engine, action, deploy);
+    let dir = last_of(&run_dir(engine, action, deploy));
     if let RunState::Running(shim) = process::look(&dir, None)? {
         ProcessWatch::open(&shim).wait().await;
     }
@@ -251,8 +329,45 @@ fn is_here(engine: &Engine, deploy: &Deploy) -> bool {
 
 /// Where its record is kept. The time keeps the numbers of two databases apart.
 fn run_dir(engine: &Engine, action: Action, deploy: &Deploy) -> PathBuf {
-    let name = format!("{}-{}-{}", deploy.id.0, deploy.created_at.0, action.as_str());
-    engine.settings().data_dir.join("deploys").join(name)
+    engine
+        .settings()
+        .data_dir
+        .join("deploys")
+        .join(name(action, deploy))
+}
+
+fn name(action: Action, deploy: &Deploy) -> String {
+    format!("{}-{}-{}", deploy.id.0, deploy.created_at.0, action.as_str())
+}
+
+/// Each connection to a hook on another machine has a record of its own: `<base>`, `<base>.1` …
+fn records(base: &Path) -> impl Iterator<Item = PathBuf> {
+    let first = base.to_owned();
+    (0_u32..).map(move |n| match n {
+        0 => first.clone(),
+        n => {
+            let mut name = first.clone().into_os_string();
+            name.push(format!(".{n}"));
+            name.into()
+        }
+    })
+}
+
+/// The record of the last connection; the first one where there is none.
+fn last_of(base: &Path) -> PathBuf {
+    let there = records(base).take_while(|dir| dir.exists()).last();
+    there.unwrap_or_else(|| base.to_owned())
+}
+
+/// Where the next launch is recorded: in the last record while nothing was launched there.
+fn next_of(base: &Path) -> PathBuf {
+    let last = last_of(base);
+    match process::look(&last, None) {
+        Ok(RunState::NotLaunched | RunState::Running(_)) => last,
+        Ok(RunState::Ended(_) | RunState::Lost(_) | RunState::Elsewhere(_)) | Err(_) => {
+            records(base).find(|dir| !dir.exists()).unwrap_or(last)
+        }
+    }
 }
 
 /// Where the revision is checked out for it.

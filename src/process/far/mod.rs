@@ -5,6 +5,7 @@
 //! `runs/<job>-<epoch>`. Whatever a run starts there carries the run's folder in its environment: so it is found.
 
 mod drive;
+mod hook;
 mod scripts;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use drive::main;
+pub use hook::{FarHook, is_cut};
 
 use super::files;
 use super::ssh::{Said, SshTarget, quoted};

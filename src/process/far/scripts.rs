@@ -263,3 +263,42 @@ done
 
 /// `run_dir`: prints the recorded exit.
 pub const RESULT: &str = r#"cat -- "$1/exit.json""#;
+
+/// `folder limit`, the hook as a script on stdin. Begins it once, whoever calls again, and follows it to its end: the folder is
+/// the mark. It goes on without this connection, for as long as the limit. 255 is ssh's alone, 125 is a hook that is gone.
+pub const HOOK: &str = r#"
+set -u
+umask 077
+unset CDPATH
+case $1 in /*) dir=$1 ;; *) dir=$(pwd -P)/$1 ;; esac
+command -v setsid >/dev/null || { echo "setsid is not in the PATH of a login without a terminal: install it" >&2; exit 126; }
+mkdir -p -- "${dir%/*}" || exit 126
+if mkdir -- "$dir" 2>/dev/null; then
+  cat >"$dir/hook.sh"
+  setsid sh -c '
+    setsid sh "$1/hook.sh" </dev/null >"$1/log" 2>&1 &
+    hook=$!
+    setsid sh -c "sleep \"\$1\"; kill -TERM -- \"-\$2\"; sleep 10; kill -KILL -- \"-\$2\"" orch "$2" "$hook" &
+    guard=$!
+    wait "$hook"
+    echo $? >"$1/exit.new"
+    kill -- "-$guard"
+    mv -f -- "$1/exit.new" "$1/exit"
+  ' orch "$dir" "$2" </dev/null >/dev/null 2>&1 &
+  echo $! >"$dir/pid"
+fi
+gone=0
+until [ -e "$dir/exit" ]; do
+  if pid=$(cat "$dir/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+    gone=0
+  else
+    gone=$((gone + 1))
+    [ "$gone" -lt 10 ] || { echo "the hook is gone, and left no exit" >&2; exit 125; }
+  fi
+  sleep 0.2
+done
+tail -c 16384 -- "$dir/log"
+code=$(cat "$dir/exit")
+[ "$code" -ne 255 ] || code=254
+exit "$code"
+"#;

@@ -1,0 +1,91 @@
+//! A deploy hook on a machine that ssh reaches: begun there once, followed over as many connections as it takes. Never
+//! decides what its end means.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::files::{failed, private};
+use super::super::ssh::{BROKEN, SshTarget, quoted};
+use super::super::{LaunchSpec, ProcessError};
+use super::scripts;
+use crate::domain::run::ExitRecord;
+
+/// The hook as a script, within the run's own directory.
+const SCRIPT: &str = "hook.sh";
+/// Longer than the hook's own limit: what its machine needs to end it.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// A hook there.
+#[derive(Clone, Debug)]
+pub struct FarHook {
+    /// The machine.
+    pub target: SshTarget,
+    /// Its folder there, absolute or from the login's home: the same folder is begun once.
+    pub folder: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Variables of its environment, beside those of the login.
+    pub env: BTreeMap<String, String>,
+    /// How long it may run.
+    pub limit: Duration,
+}
+
+impl FarHook {
+    /// What a shim here is to run: begin it there if it was not, and follow it. What it is told goes over standard input.
+    ///
+    /// # Errors
+    /// The run directory's.
+    pub fn launch_spec(
+        &self,
+        run_dir: &Path,
+        env: Vec<(String, String)>,
+    ) -> Result<LaunchSpec, ProcessError> {
+        let mut folder = fs::DirBuilder::new();
+        let made = folder.recursive(true).mode(0o700).create(run_dir);
+        made.map_err(failed("create", run_dir))?;
+        let script = run_dir.join(SCRIPT);
+        let written = private()
+            .open(&script)
+            .and_then(|mut f| f.write_all(self.script().as_bytes()));
+        written.map_err(failed("write", &script))?;
+        let limit = self.limit.as_secs().to_string();
+        let (program, args) = self.target.argv(scripts::HOOK, &[&self.folder, &limit]);
+        Ok(LaunchSpec {
+            program,
+            args,
+            env,
+            cwd: run_dir.to_owned(),
+            stdin: Some(script),
+            log_cap_bytes: 1 << 20,
+            timeout: Some(self.limit + MARGIN),
+            stall: None,
+            startup: None,
+            kill_grace: Duration::from_secs(5),
+            lease: None,
+            once: false,
+        })
+    }
+
+    fn script(&self) -> String {
+        let mut script = String::new();
+        for (name, value) in &self.env {
+            script.push_str(&format!("export {name}={}\n", quoted(value)));
+        }
+        script.push_str("exec");
+        for word in &self.argv {
+            script.push(' ');
+            script.push_str(&quoted(word));
+        }
+        script.push('\n');
+        script
+    }
+}
+
+/// The connection broke, or there was none: the hook may be at work there all the same.
+pub fn is_cut(exit: &ExitRecord) -> bool {
+    exit.cause.is_none() && (exit.code == Some(BROKEN) || exit.code.is_none())
+}
