@@ -31,6 +31,7 @@ pub mod retry;
 pub mod revision;
 pub mod run;
 pub mod sighting;
+pub mod staging;
 pub mod task;
 pub mod time;
 pub mod usage;

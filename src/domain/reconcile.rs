@@ -103,6 +103,7 @@ pub fn heal(found: &Found<'_>) -> Heal {
             | Onward::AskConfirm
             | Onward::Retry(_)
             | Onward::RollBack(..)
+            | Onward::Restage(_)
             | Onward::Escalate(_)
             | Onward::WaitHuman(_)
             | Onward::AskAgain(_) => match parked {
@@ -120,7 +121,11 @@ pub fn heal(found: &Found<'_>) -> Heal {
         }
         // The merge's own job looks for the confirmation, and asks for it where there is none.
         Onward::AskConfirm => Heal::Queue(JobKind::DeployFinalizer, None),
-        Onward::Retry(_) | Onward::RollBack(..) | Onward::Escalate(_) | Onward::AskAgain(_) => missing,
+        Onward::Retry(_)
+        | Onward::RollBack(..)
+        | Onward::Restage(_)
+        | Onward::Escalate(_)
+        | Onward::AskAgain(_) => missing,
     }
 }
 

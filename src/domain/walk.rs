@@ -87,6 +87,8 @@ pub enum Onward {
     Retry(Answer),
     /// Red: back, with the evidence; counts as a developer retry.
     RollBack(StageName, Answer),
+    /// Staging does not run the candidate: the same stage again, with the evidence of nobody's fault.
+    Restage(Answer),
     /// Red once too often: blocked until a person acts.
     Escalate(Answer),
     /// A person has to decide.
@@ -108,7 +110,12 @@ pub struct Standing<'a> {
     pub developer_retries: i32,
     /// Rollbacks that are borne.
     pub max_developer_retries: i32,
+    /// Visits in which staging was found not to run this code.
+    pub stale: i64,
 }
+
+/// How often a candidate is deployed to staging again that was not found there.
+pub const MAX_RESTAGES: i64 = 3;
 
 /// How the task goes on. The first answer that is not green decides.
 pub fn onward(standing: &Standing<'_>, answers: &[Answer]) -> Onward {
@@ -136,6 +143,13 @@ pub fn onward(standing: &Standing<'_>, answers: &[Answer]) -> Onward {
 }
 
 fn red(standing: &Standing<'_>, answer: &Answer) -> Onward {
+    // The code is not at fault: the developer could do nothing about it.
+    if answer.gate.kind == GateKind::StagingImageFresh {
+        return match standing.stale <= MAX_RESTAGES {
+            true => Onward::Restage(answer.clone()),
+            false => Onward::Escalate(answer.clone()),
+        };
+    }
     let to = match (&answer.void_stage, &standing.stage.on_red) {
         (Some(stage), _) => stage.clone(),
         (None, OnRed::RollBack { to }) => to.clone(),
@@ -168,6 +182,7 @@ mod tests {
             merged: false,
             developer_retries: 0,
             max_developer_retries: 3,
+            stale: 0,
         }
     }
 
@@ -212,6 +227,25 @@ mod tests {
             assert!(matches!(onward(&s, &red), Onward::RollBack(to, _) if to.as_str() == "development"));
         }
         s.developer_retries = 3;
+        assert!(matches!(onward(&s, &red), Onward::Escalate(_)));
+    }
+
+    #[test]
+    fn a_stale_image_is_staged_again_three_times_whatever_the_developer_spent() {
+        let p = DefaultPipeline {
+            staging: true,
+            provenance: true,
+            ..DefaultPipeline::default()
+        }
+        .build();
+        let red = [answer("staging_image_fresh", Verdict::red("another"))];
+        let mut s = standing(&p, "deploy-staging");
+        s.developer_retries = 3;
+        for stale in 1..=MAX_RESTAGES {
+            s.stale = stale;
+            assert!(matches!(onward(&s, &red), Onward::Restage(_)));
+        }
+        s.stale = MAX_RESTAGES + 1;
         assert!(matches!(onward(&s, &red), Onward::Escalate(_)));
     }
 

@@ -46,6 +46,12 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// All that it printed is in `tail`.
+    pub fn is_whole(&self) -> bool {
+        let exit = &self.exit;
+        exit.output_bytes <= TAIL_BYTES && exit.dropped_bytes == 0 && exit.log_error.is_none()
+    }
+
     /// For tests: any exit but 0 is red; only what could not be run at all is unknown.
     pub fn tests_verdict(&self) -> Verdict {
         let text = process::exit_text(&self.exit);

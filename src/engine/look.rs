@@ -11,8 +11,8 @@ use crate::domain::task::Task;
 use crate::domain::walk::{Answer, gates_to_ask};
 use crate::gates::{self, Artifacts, Asked, Candidate, RunProof, Snapshot};
 use crate::git::{GitError, Objects, Relation, Repository};
-use crate::settings::project::Ci;
 use crate::store::deploys::Deploy;
+use crate::settings::project::{Ci, ProjectStaging, RevisionSource};
 use crate::store::evidence::NewEvidence;
 use crate::store::{Conn, StoreError, deploys, evidence, gestures, intents, pull_requests, runs};
 
@@ -42,6 +42,8 @@ pub struct Looked {
     pub merged: bool,
     /// Tip of `main` when it was looked at.
     pub main: Sha,
+    /// Visits in which staging was found not to run this code, since a person let the task go on.
+    pub stale: i64,
 }
 
 impl Looked {
@@ -119,12 +121,15 @@ pub async fn look(
     let snapshot = Snapshot {
         pipeline: &project.config.pipeline,
         stage,
+        visit: task.visit,
         candidate: seen.candidate,
         artifacts: seen.artifacts,
         evidence: known.evidence,
         approved_by: known.approved_by,
         run: known.run,
         test_command: project.config.test_command.clone(),
+        staging: project.config.staging.as_ref().map(ProjectStaging::line),
+        revision: revision_of(project),
         no_ci: project.config.ci == Ci::None,
         checks,
         reviews,
@@ -143,13 +148,37 @@ pub async fn look(
         patch_id: candidate.patch_id.clone(),
     };
     let fresh = fresh(&asked, &snapshot.evidence, &judged, task, question.run);
+    let stale = stale(engine, task, &asked, &judged.code_tree).await?;
     Ok(Looked {
         judged,
         asked,
         fresh,
         merged: known.merged,
         main: snapshot.candidate.main,
+        stale,
     })
+}
+
+/// What is asked which revision staging runs.
+pub(super) fn revision_of(project: &ProjectHandle) -> Option<String> {
+    let staging = project.config.staging.as_ref()?;
+    staging.revision.as_ref().map(|source| match source {
+        RevisionSource::Command(line) | RevisionSource::Url(line) => line.clone(),
+    })
+}
+
+/// Counted where it decides: at a red answer about what staging runs.
+async fn stale(engine: &Engine, task: &Task, asked: &[Asked], tree: &CodeTree) -> Result<i64, EngineError> {
+    let last = asked.last().map(|a| &a.answer);
+    let red =
+        last.filter(|a| a.gate.kind == GateKind::StagingImageFresh && a.verdict.state == GateState::Red);
+    let Some(answer) = red else { return Ok(0) };
+    let (id, gate, tree) = (task.id, answer.gate.name.clone(), tree.clone());
+    let read = engine.store().read(move |tx| {
+        let since = gestures::last_start(tx, id)?;
+        evidence::red_visits(tx, id, &gate, &tree, since)
+    });
+    Ok(read.await?)
 }
 
 /// What CI and what people say of the candidate at the forge, where a gate will look at it.
@@ -370,7 +399,15 @@ fn fresh(
     task: &Task,
     run: Option<RunId>,
 ) -> Vec<NewEvidence> {
-    let runs_itself = |kind: &GateKind| matches!(kind, GateKind::Command { .. } | GateKind::BranchMergeable);
+    let runs_itself = |kind: &GateKind| {
+        matches!(
+            kind,
+            GateKind::Command { .. }
+                | GateKind::BranchMergeable
+                | GateKind::StagingStatus
+                | GateKind::StagingImageFresh
+        )
+    };
     let worth = |a: &&Asked| {
         !(a.needs.is_some() || runs_itself(&a.answer.gate.kind) && a.answer.void_stage.is_none())
     };

@@ -224,7 +224,7 @@ async fn test(
         let reason = "the project sets no test_command, so nothing can be known of this tree".into();
         return Ok(Mergeable::Unknown { reason });
     };
-    if tested(engine, task, purpose, &head, &base, &command).await? {
+    if tested(engine, project, task, purpose, (&head, &base, &command)).await? {
         return Ok(Mergeable::Ready { head, base });
     }
     let check = Check {
@@ -253,15 +253,16 @@ async fn test(
     })
 }
 
-/// Up to date with evidence for that head, base and command: no re-test.
+/// Up to date with evidence for that code, base and command: no re-test. An artifact on top of it changes nothing.
 async fn tested(
     engine: &Engine,
+    project: &Arc<ProjectHandle>,
     task: &Task,
     purpose: &Purpose,
-    head: &Sha,
-    base: &Sha,
-    command: &str,
+    (head, base, command): (&Sha, &Sha, &str),
 ) -> Result<bool, EngineError> {
+    let (handle, commit) = (project.clone(), head.clone());
+    let tree = blocking(move || Ok::<_, EngineError>(handle.repository()?.code_tree(&commit)?)).await?;
     let (id, gate) = (task.id, purpose.gate.clone());
     let latest = engine
         .store()
@@ -269,7 +270,7 @@ async fn tested(
         .await?;
     Ok(latest.is_some_and(|e| {
         e.verdict.state == GateState::Green
-            && e.candidate == *head
+            && e.code_tree == tree
             && e.base.as_ref() == Some(base)
             && e.command.as_deref() == Some(command)
     }))

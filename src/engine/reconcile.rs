@@ -245,6 +245,7 @@ impl Sweep<'_> {
             merged: looked.merged,
             developer_retries: task.developer_retries,
             max_developer_retries: project.config.max_developer_retries,
+            stale: looked.stale,
         };
         let onward = walk::onward(&standing, &looked.answers());
         let head = &looked.judged.head;
@@ -296,6 +297,7 @@ impl Sweep<'_> {
             Onward::Advance(_)
             | Onward::Merge
             | Onward::AskConfirm
+            | Onward::Restage(_)
             | Onward::WaitHuman(_)
             | Onward::AskAgain(_) => return Ok(false),
         };

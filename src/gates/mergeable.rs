@@ -13,7 +13,10 @@ pub(super) fn mergeable(gate: &GateSpec, s: &Snapshot<'_>) -> Asked {
     let c = &s.candidate;
     let tested = s
         .latest(&gate.name)
-        .filter(|e| e.candidate == c.head && e.base.as_ref() == Some(&c.main) && e.command == s.test_command);
+        // Tests are about code: an artifact on top of it voids them not, a change of code or of main does.
+        .filter(|e| {
+            e.code_tree == c.code_tree && e.base.as_ref() == Some(&c.main) && e.command == s.test_command
+        });
     match tested {
         Some(evidence) if evidence.verdict.state == GateState::Red => {
             Asked::plain(gate, evidence.verdict.clone())

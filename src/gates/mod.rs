@@ -10,6 +10,7 @@ mod check;
 mod ci;
 mod human;
 mod mergeable;
+mod staging;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use crate::domain::evidence::Evidence;
 use crate::domain::front_matter;
 use crate::domain::gate::{GateState, Verdict};
-use crate::domain::id::{CodeTree, PatchId, Sha, StageName};
+use crate::domain::id::{CodeTree, PatchId, Sha, StageName, Visit};
 use crate::domain::pipeline::{GateKind, GateSpec, Pipeline, Role, Stage};
 use crate::domain::walk::Answer;
 
@@ -60,6 +61,8 @@ pub struct Snapshot<'a> {
     pub pipeline: &'a Pipeline,
     /// The stage to leave.
     pub stage: &'a Stage,
+    /// The visit of that stage.
+    pub visit: Visit,
     /// Who is judged.
     pub candidate: Candidate,
     /// What the agents left.
@@ -72,6 +75,10 @@ pub struct Snapshot<'a> {
     pub run: Option<RunProof>,
     /// The project's test command.
     pub test_command: Option<String>,
+    /// What is run to bring a candidate to staging and to check it there; none: there is no staging.
+    pub staging: Option<String>,
+    /// What is asked which revision staging runs; none: nobody knows.
+    pub revision: Option<String>,
     /// The project has no CI at all (`ci = "none"`).
     pub no_ci: bool,
     /// What the forge's CI says of the branch head (`ci = "forge"`); none: the test command stands for CI.
@@ -107,6 +114,10 @@ pub enum Check {
     },
     /// Rebase onto `main` if needed, and test exactly that tree.
     Mergeable,
+    /// Deploy the candidate to staging and check it there.
+    Staging,
+    /// Ask staging which revision it runs.
+    Fresh,
 }
 
 /// A gate's answer, and what has to run before it can give a better one.
@@ -204,9 +215,7 @@ fn ask_one(gate: &GateSpec, s: &Snapshot<'_>) -> Asked {
         GateKind::BranchMergeable => mergeable::mergeable(gate, s),
         GateKind::Command { argv, timeout_s } => check::command(gate, argv, *timeout_s, s),
         GateKind::ReviewApproved => Asked::plain(gate, human::reviewed(s.reviews.as_ref())),
-        GateKind::StagingStatus | GateKind::StagingImageFresh => Asked::plain(
-            gate,
-            Verdict::unknown("this project has no staging.* settings: nothing can be deployed to staging"),
-        ),
+        GateKind::StagingStatus => staging::status(gate, s),
+        GateKind::StagingImageFresh => staging::fresh(gate, s),
     }
 }

@@ -96,6 +96,16 @@ impl Repository {
         Ok(Recorded::Refused { why })
     }
 
+    /// The commit of that name here, in full or by its beginning; none where there is none, or several.
+    pub fn commit_named(&self, name: &str) -> Result<Option<Sha>, GitError> {
+        let git = self.git("rev-parse").args(["--quiet", "--verify"]);
+        let output = git.arg(format!("{name}^{{commit}}")).run()?;
+        match output.code {
+            Some(0) => Ok(Sha::parse(&output.text()).ok()),
+            _ => Ok(None),
+        }
+    }
+
     /// True when the file is at that commit, with that content.
     fn holds(&self, head: &Sha, record: &Record<'_>) -> Result<bool, GitError> {
         match self.read_blob(head, record.path) {

@@ -146,6 +146,27 @@ pub fn was(
         .get_result(c))?)
 }
 
+/// In how many visits of a stage a gate was red about this code, from a time on.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn red_visits(
+    conn: &mut Conn,
+    task: TaskId,
+    gate: &str,
+    tree: &CodeTree,
+    since: Timestamp,
+) -> Result<i64, StoreError> {
+    Ok(on!(conn, c => evidence::table
+        .filter(evidence::task_id.eq(task.0))
+        .filter(evidence::gate.eq(gate))
+        .filter(evidence::code_tree.eq(tree.as_str()))
+        .filter(evidence::state.eq(GateState::Red.as_str()))
+        .filter(evidence::recorded_at.ge(since.0))
+        .select(diesel::dsl::count(evidence::visit).aggregate_distinct())
+        .first(c))?)
+}
+
 /// The id of the last answer about a task, if there is one.
 ///
 /// # Errors

@@ -139,6 +139,20 @@ pub fn approved(conn: &mut Conn, task: TaskId, visit: Visit) -> Result<Option<Ge
     Ok(last.filter(|row| row.gesture == Gesture::Approved))
 }
 
+/// When a person last let the task begin or go on; the beginning of time where none did.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn last_start(conn: &mut Conn, task: TaskId) -> Result<Timestamp, StoreError> {
+    let at: Option<i64> = on!(conn, c => gestures::table
+        .filter(gestures::task_id.eq(task.0))
+        .filter(gestures::gesture.eq(Gesture::InProgress.as_str()))
+        .filter(gestures::effect.eq("applied"))
+        .select(diesel::dsl::max(gestures::at))
+        .first(c))?;
+    Ok(Timestamp(at.unwrap_or(0)))
+}
+
 /// The last gesture that came with a comment.
 ///
 /// # Errors

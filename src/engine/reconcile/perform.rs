@@ -81,7 +81,14 @@ fn words(cure: &Cure) -> (&'static str, String) {
         }
         (
             Heal::GoOn | Heal::Leave,
-            Some(Onward::Merge | Onward::AskConfirm | Onward::WaitHuman(_) | Onward::AskAgain(_)) | None,
+            Some(
+                Onward::Merge
+                | Onward::AskConfirm
+                | Onward::Restage(_)
+                | Onward::WaitHuman(_)
+                | Onward::AskAgain(_),
+            )
+            | None,
         ) => ("lost job", "goes on as its gates say".into()),
     }
 }
@@ -116,6 +123,7 @@ pub(super) async fn asked(
         Onward::Advance(_)
         | Onward::Merge
         | Onward::AskConfirm
+        | Onward::Restage(_)
         | Onward::WaitHuman(_)
         | Onward::AskAgain(_) => None,
     };

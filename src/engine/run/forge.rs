@@ -275,7 +275,7 @@ pub(super) async fn closed(engine: &Engine, a: &mut Attempt, gate: GateSpec) -> 
         verdict: Verdict::red("a person closed the pull request without merging it"),
         void_stage: None,
     };
-    let onward = walk::onward(&standing((&a.project, &a.task, &a.stage), false), &[answer]);
+    let onward = walk::onward(&standing((&a.project, &a.task, &a.stage), (false, 0)), &[answer]);
     let judgement = Judgement {
         looked,
         tail: String::new(),

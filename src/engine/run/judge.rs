@@ -19,7 +19,7 @@ use super::super::look::{Looked, Question, about, artifacts_dir, look};
 use super::super::mergeable::{self, Mergeable, Purpose};
 use super::super::transition::{self, Briefing, Ending};
 use super::super::{Engine, EngineError, ProjectHandle, blocking};
-use super::{Attempt, Step};
+use super::{Attempt, Step, staging};
 
 /// What asking came to.
 pub(super) struct Judgement {
@@ -95,10 +95,17 @@ pub(super) async fn ask(
                 let spec = (name.as_str(), argv, line, Duration::from_secs(timeout_s), true);
                 run_check(engine, a, &looked, spec).await?
             }
-            Check::Mergeable => {
+            Check::Fresh => staging::fresh(engine, a, &looked, &gate).await?,
+            Check::Mergeable | Check::Staging => {
                 // A rebase gives the candidate another tree: what was green for its patch must be known before.
                 keep(engine, a, std::mem::take(&mut looked.fresh)).await?;
-                match make_mergeable(engine, a, &gate).await? {
+                let made = match needed {
+                    Check::Staging => staging::run(engine, a, &looked, &gate).await?,
+                    Check::Mergeable | Check::Fresh | Check::Tests(_) | Check::Command { .. } => {
+                        make_mergeable(engine, a, &gate).await?
+                    }
+                };
+                match made {
                     Made::Busy(waiting) => {
                         return Ok(Judgement {
                             looked,
@@ -107,7 +114,7 @@ pub(super) async fn ask(
                         });
                     }
                     Made::Done(ran) => {
-                        // The rebase may have moved the branch: the forge is asked for its head.
+                        // The rebase or the log may have moved the branch: the forge is asked for its head.
                         question.head = None;
                         ran
                     }
@@ -178,7 +185,7 @@ async fn run_check(
 }
 
 /// Keeps answers while the job is still ours.
-async fn keep(engine: &Engine, a: &Attempt, answers: Vec<NewEvidence>) -> Result<(), EngineError> {
+pub(super) async fn keep(engine: &Engine, a: &Attempt, answers: Vec<NewEvidence>) -> Result<(), EngineError> {
     if answers.is_empty() {
         return Ok(());
     }
@@ -224,7 +231,7 @@ pub(super) async fn conclude(engine: &Engine, a: &mut Attempt, j: Judgement) -> 
     let onward = match &j.waits {
         Some(waiting) => waits_for_lease(&answers, &waiting.why),
         None => walk::onward(
-            &standing((&a.project, &a.task, &a.stage), j.looked.merged),
+            &standing((&a.project, &a.task, &a.stage), (j.looked.merged, j.looked.stale)),
             &answers,
         ),
     };
@@ -245,7 +252,7 @@ fn waits_for_lease(answers: &[Answer], why: &str) -> Onward {
 
 pub(super) fn standing<'a>(
     (project, task, stage): (&'a ProjectHandle, &Task, &'a Stage),
-    merged: bool,
+    (merged, stale): (bool, i64),
 ) -> Standing<'a> {
     Standing {
         pipeline: &project.config.pipeline,
@@ -253,6 +260,7 @@ pub(super) fn standing<'a>(
         merged,
         developer_retries: task.developer_retries,
         max_developer_retries: project.config.max_developer_retries,
+        stale,
     }
 }
 

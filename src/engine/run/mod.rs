@@ -19,6 +19,7 @@ mod prepare;
 pub(super) mod reaped;
 mod reserved;
 mod spending;
+mod staging;
 mod tidy;
 mod watch;
 

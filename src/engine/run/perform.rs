@@ -36,6 +36,7 @@ pub(super) async fn perform(
         Onward::Advance(_)
         | Onward::Merge
         | Onward::AskConfirm
+        | Onward::Restage(_)
         | Onward::WaitHuman(_)
         | Onward::AskAgain(_) => None,
     };
@@ -43,6 +44,7 @@ pub(super) async fn perform(
         Onward::Merge => true,
         Onward::Advance(to) => leads_to_merge(a, to),
         Onward::AskConfirm
+        | Onward::Restage(_)
         | Onward::WaitHuman(_)
         | Onward::AskAgain(_)
         | Onward::Retry(_)
@@ -111,6 +113,7 @@ impl Act {
             | Onward::WaitHuman(_)
             | Onward::Retry(_)
             | Onward::RollBack(..)
+            | Onward::Restage(_)
             | Onward::Escalate(_) => {
                 self.end(tx, s)?;
                 transition::go_on(tx, s, &self.task, onward, &self.asked()).map(drop)

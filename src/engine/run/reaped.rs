@@ -167,7 +167,10 @@ async fn ask(engine: &Engine, case: &Case) -> Result<Said, EngineError> {
         Err(e) => return Ok(not_green(format!("its gates could not be asked: {e}"))),
     };
     let answers = looked.answers();
-    let onward = walk::onward(&standing((&project, &case.task, &stage), looked.merged), &answers);
+    let onward = walk::onward(
+        &standing((&project, &case.task, &stage), (looked.merged, looked.stale)),
+        &answers,
+    );
     let said = |answer: &walk::Answer| {
         let verdict = &answer.verdict;
         format!("{} is {}: {}", answer.gate.name, verdict.state, verdict.reason)
@@ -191,6 +194,7 @@ async fn ask(engine: &Engine, case: &Case) -> Result<Said, EngineError> {
         Onward::AskAgain(answer)
         | Onward::Retry(answer)
         | Onward::RollBack(_, answer)
+        | Onward::Restage(answer)
         | Onward::Escalate(answer) => not_green(said(answer)),
     })
 }

@@ -3,10 +3,10 @@
 
 use crate::domain::id::StageName;
 use crate::domain::job::JobKind;
-use crate::domain::pipeline::{Role, Stage};
+use crate::domain::pipeline::{GateKind, Role, Stage};
 use crate::domain::reconcile::ESCALATED;
 use crate::domain::task::{Task, TaskStatus};
-use crate::domain::walk::{Answer, Onward};
+use crate::domain::walk::{Answer, MAX_RESTAGES, Onward};
 use crate::store::Conn;
 
 use super::{Abort, Briefing, Setting, ask_confirm, block, comment, confirm_text, enter, queue, stand};
@@ -96,11 +96,16 @@ pub(in crate::engine) fn go_on(
             };
             enter(tx, s, task, stage(s, to)?, &b)
         }
+        Onward::Restage(answer) => {
+            let text = format!("{}; {from} again", said(answer));
+            enter(tx, s, task, stage(s, from)?, &Briefing { text, ..b })
+        }
         Onward::Escalate(answer) => {
-            let why = format!(
-                "{} is red after {} developer retries: {}",
-                answer.gate.name, task.developer_retries, answer.verdict.reason
-            );
+            let tried = match answer.gate.kind == GateKind::StagingImageFresh {
+                true => format!("although staging was deployed {MAX_RESTAGES} times more"),
+                false => format!("after {} developer retries", task.developer_retries),
+            };
+            let why = format!("{} is red {tried}: {}", answer.gate.name, answer.verdict.reason);
             let b = Briefing {
                 text: why.clone(),
                 kind: "escalated",

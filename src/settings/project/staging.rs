@@ -32,6 +32,13 @@ pub struct ProjectStaging {
     pub revision: Option<RevisionSource>,
 }
 
+impl ProjectStaging {
+    /// Both commands in one text: what was proved by others is proved no longer.
+    pub fn line(&self) -> String {
+        format!("{}\n{}", self.deploy_command, self.check_command)
+    }
+}
+
 /// Reads `[staging]`, if it is there; `None` inside when it is wrong, which is noted.
 pub(super) fn staging(top: &Table<'_>, settings: &Settings) -> Option<At<Option<ProjectStaging>>> {
     let section = top.table("staging")?;
