@@ -24,7 +24,22 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 18] = [
+const ELSEWHERE: [Elsewhere; 21] = [
+    Elsewhere {
+        point: "commit engine::run::staging::begin",
+        on: BOTH,
+        known: STAGING,
+    },
+    Elsewhere {
+        point: "commit engine::run::staging::note",
+        on: BOTH,
+        known: STAGING,
+    },
+    Elsewhere {
+        point: "commit engine::run::staging::prove",
+        on: BOTH,
+        known: STAGING,
+    },
     Elsewhere {
         point: "deed make a webhook at Gitea",
         on: BOTH,
@@ -124,6 +139,8 @@ const ELSEWHERE: [Elsewhere; 18] = [
     },
 ];
 
+const STAGING: &str = "needs a project with staging; who dies goes on from what the intent says: engine::staging dies while the checks \
+                       run, and when the log is pushed and not recorded";
 const ALONE: &str = "one service has the file, so nobody else waits for a sign of life: nothing is written";
 
 /// Functions whose commits are named by those who hand them their closures.

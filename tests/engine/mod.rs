@@ -23,6 +23,7 @@ mod reaper;
 mod reconciling;
 mod repairing;
 mod rescue;
+mod staging;
 mod superseded;
 mod telling;
 mod to_plane;

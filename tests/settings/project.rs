@@ -8,7 +8,9 @@ use orch::domain::id::StageName;
 use orch::domain::pipeline::{GateKind, Pipeline, Role};
 use orch::domain::task::{TaskStatus, TrackerKind};
 use orch::settings::Project;
-use orch::settings::project::{Ci, DeployBy, ForgeKind, NewAgent, NewProject, PromptDelivery, load_all};
+use orch::settings::project::{
+    Ci, DeployBy, ForgeKind, NewAgent, NewProject, PromptDelivery, RevisionSource, load_all,
+};
 
 use super::Start;
 
@@ -231,7 +233,7 @@ env = { "A B" = "1" }
 [deploy]
 by = "hand"
 
-[staging]
+[stagign]
 url = "x"
 "#
     ), @r#"
@@ -249,7 +251,7 @@ url = "x"
     /x/projects/shop.toml:14: timeout_s is above agent.timeout_cap_s (2700): lower it or raise the cap
     /x/projects/shop.toml:15: env: "A B" is no variable name: use letters, digits and '_'
     /x/projects/shop.toml:18: deploy.by = "hand": give one of merge, agent
-    /x/projects/shop.toml:20: unknown key "staging"
+    /x/projects/shop.toml:20: unknown key "stagign"; did you mean "staging"?
     "#);
 }
 
@@ -314,12 +316,96 @@ fn a_gate_that_could_never_be_green_is_refused() {
     /x/projects/shop.toml:2: ci = "tests": there is no test_command to stand for CI; set one, or ci = "none"
     /x/projects/shop.toml:2: ci = "forge": the local forge has no CI; set test_command and ci = "tests", or ci = "none"
     /x/projects/shop.toml:7: gate "review_approved" can never be green: the local forge has no reviews; use "reviewer_verdict" or "human_approved"
-    /x/projects/shop.toml:7: gate "staging_status" can never be green: the project has no staging; remove it
-    /x/projects/shop.toml:7: gate "staging_image_fresh" can never be green: the project has no staging; remove it
+    /x/projects/shop.toml:7: gate "staging_status" can never be green: the project has no [staging]; write that section, or remove the gate
+    /x/projects/shop.toml:7: gate "staging_image_fresh" can never be green: the project has no [staging]; write that section, or remove the gate
     /x/projects/shop.toml:7: gate "deploy_status" can never be green: nobody writes a deploy log; set [deploy] by = "agent" or give a stage the role "deployer"
     /x/projects/shop.toml:7: gate "branch_mergeable" can never be green: the project has no test_command; set one
     /x/projects/shop.toml:8: gate "branch_mergeable" can never be green: the merge gate is off for this project; set [merge] gate = true or remove it
     "#);
+}
+
+const STAGING: &str = r#"
+repo = "/srv/shop"
+test_command = "make test"
+
+[staging]
+deploy_command = "./staging.sh"
+check_command = "./check.sh"
+"#;
+
+#[test]
+fn staging_adds_its_gates_to_the_default_pipeline_and_provenance_where_something_tells() {
+    let gates = |text: &str| {
+        let project = parse(text).unwrap();
+        let walk = walk(&project.pipeline);
+        let staging = walk.lines().find(|line| line.starts_with("deploy-staging"));
+        (staging.unwrap().to_owned(), project.staging.unwrap())
+    };
+    let (walk, staging) = gates(STAGING);
+    assert_eq!(walk, "deploy-staging branch_mergeable staging_status");
+    assert_eq!(staging.timeout, Duration::from_secs(900));
+    assert!(!staging.tolerate_infra && staging.required.is_empty() && staging.revision.is_none());
+    let (walk, staging) = gates(&format!(
+        "{STAGING}timeout_s = 60\ninfra_allowed = [\"dns\"]\ntolerate_infra = true\nrequired = [\"login\"]\n\
+         revision_url = \"https://staging.example.org/version\"\n"
+    ));
+    assert_eq!(
+        walk,
+        "deploy-staging branch_mergeable staging_status staging_image_fresh"
+    );
+    assert!(
+        staging.tolerate_infra && staging.infra_allowed.contains("dns") && staging.required.contains("login")
+    );
+    let url = "https://staging.example.org/version".to_owned();
+    assert_eq!(staging.revision, Some(RevisionSource::Url(url)));
+    let (_, staging) = gates(&format!("{STAGING}revision_command = \"./revision.sh\""));
+    let command = "./revision.sh".to_owned();
+    assert_eq!(staging.revision, Some(RevisionSource::Command(command)));
+    // What is borne is as the settings say, unless the project does.
+    let start = Start::new().env("ORCH_STAGING_INFRA_TOLERANCE_ENABLED", "true");
+    let tolerates = |text: &str| parse_with(&start, text).unwrap().staging.unwrap().tolerate_infra;
+    assert!(tolerates(STAGING));
+    assert!(!tolerates(&format!("{STAGING}tolerate_infra = false")));
+}
+
+#[test]
+fn mistakes_in_staging_are_named() {
+    let with = |more: &str| refused(&format!("{STAGING}{more}"));
+    let all = [
+        refused("repo = \"/srv/shop\"\n[staging]\nurl = \"x\""),
+        with("timeout_s = 0"),
+        with("timeout_s = 2000"),
+        with("tolerate_infra = true"),
+        with("required = [\"\"]"),
+        with("revision_url = \"ftp://x\""),
+        with("revision_url = \"https://me:secret@x\""),
+        with("revision_url = \"https://x\"\nrevision_command = \"x\""),
+        with("[[stage]]\nname = \"work\"\nrole = \"developer\"\n[[stage]]\nname = \"done\""),
+        with(
+            "[[stage]]\nname = \"work\"\nrole = \"developer\"\ngates = [\"staging_status\", \"staging_image_fresh\"]\n[[stage]]\nname = \"done\"",
+        ),
+    ];
+    assert_snapshot!(all.join("\n"), @"");
+}
+
+#[test]
+fn records_go_onto_a_ref_that_is_not_main() {
+    let with = |text: &str, main: &str| {
+        parse(&format!(
+            "repo = \"/r\"\nmain = \"{main}\"\nrecords_ref = \"{text}\""
+        ))
+    };
+    let records = with("refs/heads/orch-records", "main").unwrap().records_ref;
+    assert_eq!(records.unwrap().as_str(), "refs/heads/orch-records");
+    assert_eq!(parse("repo = \"/r\"").unwrap().records_ref, None);
+    let all = [
+        with("refs/heads/trunk", "trunk").unwrap_err(),
+        with("orch-records", "main").unwrap_err(),
+        with("refs/orch/records", "main").unwrap_err(),
+        with("refs/tags/x", "main").unwrap_err(),
+        with("refs/heads/a b", "main").unwrap_err(),
+    ];
+    assert_snapshot!(all.join("\n"), @"");
 }
 
 #[test]
