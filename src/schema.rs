@@ -402,6 +402,7 @@ diesel::table! {
         finished_at -> Nullable<BigInt>,
         health -> Nullable<Text>,
         action -> Nullable<Text>,
+        judged_at -> Nullable<BigInt>,
     }
 }
 
@@ -412,6 +413,16 @@ diesel::table! {
         task_id -> BigInt,
         reason -> Text,
         created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    probes (deploy_id, slot) {
+        deploy_id -> BigInt,
+        slot -> Integer,
+        at -> BigInt,
+        ok -> Nullable<Bool>,
+        detail -> Nullable<Text>,
     }
 }
 
@@ -444,4 +455,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     task_spend,
     deploys,
     quarantine,
+    probes,
 );

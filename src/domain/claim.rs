@@ -75,6 +75,8 @@ pub struct Slots {
     pub reserved: usize,
     /// The claimer's disk is full: nothing that needs room is claimed.
     pub no_room: bool,
+    /// Production is not watched now.
+    pub no_watch: bool,
     /// The queue is paused.
     pub paused: bool,
     /// Where agents can be started, the best place first.
@@ -102,6 +104,8 @@ pub enum Held {
     UnknownProject,
     /// The disk of whoever asks is full.
     NoRoom,
+    /// Production is not watched now.
+    NoWatch,
     /// The queue is paused.
     Paused,
     /// Each node that could take it is blacklisted, or cools down.
@@ -223,6 +227,9 @@ pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
     }
     if slots.no_room && candidate.kind.needs_room() {
         return Eligibility::Held(Held::NoRoom);
+    }
+    if slots.no_watch && candidate.kind == JobKind::PostDeployMonitor {
+        return Eligibility::Held(Held::NoWatch);
     }
     if candidate.kind.is_reserved() {
         return if slots.reserved == 0 {
@@ -515,6 +522,18 @@ mod tests {
             assert_eq!(held(&candidate(5, kind), &full), expected, "{kind:?}");
         }
         assert!(full.exhausted(JobKind::Agent) && !full.exhausted(JobKind::GateCheck));
+    }
+
+    #[test]
+    fn where_nobody_watches_production_that_alone_waits() {
+        let off = Slots {
+            no_watch: true,
+            ..slots()
+        };
+        for kind in JobKind::ALL {
+            let expected = (kind == JobKind::PostDeployMonitor).then_some(Held::NoWatch);
+            assert_eq!(held(&candidate(5, kind), &off), expected, "{kind:?}");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub fn settle(why: &str, live: &Result<String, String>, revision: &Sha, previous
 }
 
 /// The same revision, abbreviated on either side.
-fn is(one: &str, other: &str) -> bool {
+pub(super) fn is(one: &str, other: &str) -> bool {
     let shorter = one.len().min(other.len());
     shorter >= 7 && one.get(..shorter).is_some_and(|head| other.starts_with(head))
 }

@@ -20,6 +20,7 @@ pub mod id;
 pub mod inbox;
 pub mod job;
 pub mod pipeline;
+pub mod post_deploy;
 pub mod quoted;
 pub mod reap;
 pub mod reclaim;

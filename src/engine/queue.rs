@@ -96,6 +96,7 @@ pub(super) fn request(engine: &Engine, now: Timestamp) -> ClaimRequest {
         default_project_concurrency: Some(settings.queue.project_concurrency).filter(|n| *n > 0),
         paused: false,
         no_room: host::was_full(engine),
+        no_watch: !settings.post_deploy.enabled,
         half_open: settings.retry.half_open,
         budgets: budget::budgets(engine),
         nodes: places(engine),
@@ -142,6 +143,7 @@ pub(super) fn held(tx: &mut Conn, request: &ClaimRequest) -> Result<BTreeMap<Job
                 "the disk of this service is too full (host.disk_stop_percent): `orch prune` makes room"
                     .to_owned()
             }
+            Held::NoWatch => "production is not watched (post_deploy.enabled)".to_owned(),
             Held::Paused => "the queue is paused".to_owned(),
             Held::NodeOff if request.nodes.ssh.is_empty() => format!(
                 "node {} is given nothing for a while: `orch node list` says why, `orch node clear {0}` ends it",

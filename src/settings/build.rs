@@ -87,6 +87,7 @@ pub(super) fn settings(v: &Values, cwd: &Path) -> Option<Settings> {
             require_manual_approve: v.switch("deploy.require_manual_approve"),
         },
         post_deploy: PostDeploy {
+            enabled: v.switch("post_deploy.enabled"),
             auto_rollback: v.switch("post_deploy.auto_rollback"),
             base_url: v.text("post_deploy.base_url"),
         },

@@ -138,6 +138,7 @@ pub const KEYS: &[Key] = &[
     key("notify.give_up_after_days", Kind::Whole(1, 365)),
     key("staging.infra_tolerance_enabled", Kind::Switch),
     key("deploy.require_manual_approve", Kind::Switch),
+    key("post_deploy.enabled", Kind::Switch),
     key("post_deploy.auto_rollback", Kind::Switch),
     key("post_deploy.base_url", Kind::Url),
     key("repair.enabled", Kind::Switch),

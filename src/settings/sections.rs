@@ -267,6 +267,8 @@ pub struct Deploy {
 /// `post_deploy.*`
 #[derive(Clone, Debug)]
 pub struct PostDeploy {
+    /// Kill switch: off, production is neither looked at nor rolled back, and the jobs wait.
+    pub enabled: bool,
     /// Roll back by itself when production degrades.
     pub auto_rollback: bool,
     /// Address that is probed, without a slash at its end.

@@ -1,6 +1,12 @@
 //! Deploys: what is about to run in production, or does. At most one of a project is open, and one visit of a task has
 //! one. Never runs a hook.
 
+mod watched;
+
+pub use watched::{
+    begin_rollback, end_rollback, has_newer, judge, last_judged, record_merged, running_of_task,
+};
+
 use diesel::prelude::*;
 use serde::Serialize;
 
@@ -8,12 +14,13 @@ use super::decode::{Cell, Row, all, guarded, maybe, rows};
 use super::{Conn, Guarded, StoreError};
 use crate::domain::deploy::{DeployId, DeployStatus, Outcome};
 use crate::domain::id::{NodeName, ProjectId, Sha, TaskId, Visit};
+use crate::domain::post_deploy::{ActionTaken, Health};
 use crate::domain::time::Timestamp;
 use crate::schema::deploys;
 
 predicate!(
-    /// Its hook may be at work. The predicate of the index `deploys_one_open`.
-    Open = "deploys.status = 'open'"
+    /// A hook of it may be at work. The predicate of the index `deploys_one_open`.
+    Open = "(deploys.status = 'open' OR deploys.action = 'ROLLING_BACK')"
 );
 
 /// A deploy as stored.
@@ -33,7 +40,7 @@ pub struct Deploy {
     pub person: Option<String>,
     /// What production ran before; none where it could not be asked.
     pub previous: Option<String>,
-    /// Machine on which the hook was started.
+    /// Machine on which the hook was started last.
     pub node: NodeName,
     /// Where it stands.
     pub status: DeployStatus,
@@ -43,6 +50,12 @@ pub struct Deploy {
     pub created_at: Timestamp,
     /// When it was settled.
     pub finished_at: Option<Timestamp>,
+    /// What watching production came to.
+    pub health: Option<Health>,
+    /// What was done about it.
+    pub action: Option<ActionTaken>,
+    /// When that was known.
+    pub judged_at: Option<Timestamp>,
 }
 
 /// A deploy to be intended.
@@ -88,6 +101,9 @@ struct Columns {
     result: Option<String>,
     created_at: i64,
     finished_at: Option<i64>,
+    health: Option<String>,
+    action: Option<String>,
+    judged_at: Option<i64>,
 }
 
 impl Row for Columns {
@@ -105,6 +121,8 @@ impl Row for Columns {
         };
         Ok(Deploy {
             status: cell("status").word(&self.status, DeployStatus::parse)?,
+            health: cell("health").maybe_word(self.health.as_deref(), Health::parse)?,
+            action: cell("action").maybe_word(self.action.as_deref(), ActionTaken::parse)?,
             id: DeployId(self.id),
             project_id: ProjectId(self.project_id),
             task_id: TaskId(self.task_id),
@@ -116,6 +134,7 @@ impl Row for Columns {
             result: self.result,
             created_at: Timestamp(self.created_at),
             finished_at: self.finished_at.map(Timestamp),
+            judged_at: self.judged_at.map(Timestamp),
         })
     }
 }

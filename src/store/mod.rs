@@ -70,6 +70,7 @@ pub mod jobs;
 pub mod leases;
 pub mod nodes;
 pub mod outbox;
+pub mod probes;
 pub mod projects;
 pub mod pull_requests;
 pub mod quarantine;

@@ -228,6 +228,7 @@ pub fn request() -> ClaimRequest {
         default_project_concurrency: None,
         paused: false,
         no_room: false,
+        no_watch: false,
         half_open: Duration::from_secs(1800),
         budgets: Budgets::default(),
         nodes: Nodes::default(),

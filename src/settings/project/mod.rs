@@ -6,6 +6,7 @@ mod deliver;
 mod error;
 mod hook;
 mod new;
+mod post_deploy;
 mod read;
 mod revision;
 mod stages;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use error::{ProjectError, ProjectProblem};
 pub use hook::{Hook, Runner};
 pub use new::{NewAgent, NewProject};
+pub use post_deploy::PostDeploy;
 pub use revision::RevisionSource;
 pub use staging::ProjectStaging;
 
@@ -79,6 +81,8 @@ pub struct Project {
     pub staging: Option<ProjectStaging>,
     /// Where what Orch writes about a task goes after the merge; none: onto the task's branch.
     pub records_ref: Option<RefName>,
+    /// How production is watched after a deploy; none: nobody watches.
+    pub post_deploy: Option<PostDeploy>,
     /// Candidates are rebased and tested before the merge. Off, as without a test command: Orch waits for a person's
     /// merge.
     pub merge_gate: bool,

@@ -9,6 +9,7 @@ use super::super::document::Document;
 use super::agents;
 use super::deliver::{self, Place};
 use super::error::ProjectError;
+use super::post_deploy;
 use super::stages::{self, Means, Times};
 use super::staging;
 use super::table::{At, Notes, Table};
@@ -124,6 +125,11 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
     if let Some(At { line, .. }) = &staging {
         means.refuse_long_staging(top, *line, own.as_ref());
     }
+    let watched = post_deploy::Means {
+        self_hosting,
+        hook: top.table("deploy").is_some_and(|deploy| deploy.has("hook")),
+    };
+    let post_deploy = post_deploy::post_deploy(top, &watched, settings);
     let prompts = agents::prompts(top, folder);
     let max_concurrency = top
         .whole("max_concurrency", 1)
@@ -164,6 +170,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             deploy: deploy.settle(&pipeline),
             staging: staging.and_then(|at| at.value),
             records_ref,
+            post_deploy,
             pipeline,
             agents,
             default_agent,

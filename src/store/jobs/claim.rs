@@ -88,6 +88,7 @@ impl<'a> Search<'a> {
             reserved: request.reserved_ceiling.saturating_sub(reserved),
             paused: request.paused,
             no_room: request.no_room,
+            no_watch: request.no_watch,
             known: request.known_projects.clone(),
             day_left: days_left(conn, request)?,
             reserve: request.budgets.reserve,

@@ -89,6 +89,8 @@ pub struct ClaimRequest {
     pub paused: bool,
     /// The disk is full.
     pub no_room: bool,
+    /// Production is not watched now.
+    pub no_watch: bool,
     /// After this an open breaker lets one job through.
     pub half_open: Duration,
     /// What agents may cost.
