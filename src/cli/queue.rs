@@ -9,7 +9,9 @@ use super::client::{Client, converse};
 use super::exit::{Exit, Failure};
 use super::screen::{Screen, Tone, maybe, plain, state};
 use super::text;
-use crate::engine::views::{BreakerView, HangView, JobView, NodeView, QueueView, RepairView};
+use crate::engine::views::{
+    BreakerView, HangView, JobView, NodeView, PostDeployView, QueueView, RepairView, WatchingView,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -110,6 +112,8 @@ struct Page {
     /// A service that is older tells nothing of it.
     #[serde(default)]
     repair: RepairView,
+    #[serde(default)]
+    post_deploy: PostDeployView,
 }
 
 /// What is not in order, in a line each: what it is, and what may be done about it.
@@ -159,7 +163,30 @@ fn not_in_order(repair: &RepairView) -> Vec<String> {
         .collect()
 }
 
-fn page(screen: Screen, Page { queue, repair }: &Page) -> String {
+/// A deploy after which production is watched, in a line.
+fn watched(w: &WatchingView) -> String {
+    let revision: String = w.revision.chars().take(7).collect();
+    let about = format!("production with {revision} ({}, {})", w.project, w.task);
+    let line = match (w.rolling_back, w.probes) {
+        (true, _) => format!("{about} is being rolled back"),
+        (false, Some(probes)) => {
+            let until = w.until.as_deref().unwrap_or("its end");
+            format!(
+                "{about} is watched until {until}: {} of {probes} probes, {} failed",
+                w.probes_over, w.failed
+            )
+        }
+        (false, None) => format!("{about} is watched: {} probes, {} failed", w.probes_over, w.failed),
+    };
+    text::line(&line)
+}
+
+fn page(screen: Screen, page: &Page) -> String {
+    let Page {
+        queue,
+        repair,
+        post_deploy,
+    } = page;
     let counts = queue.counts;
     let mut page = format!(
         "{} queued, {} running of {} at once; last 24 h: {} done, {} failed, {} cancelled\n",
@@ -173,6 +200,9 @@ fn page(screen: Screen, Page { queue, repair }: &Page) -> String {
     }
     for line in not_in_order(repair) {
         page += &format!("{} {line}\n", screen.tone(Tone::Bad, "!"));
+    }
+    for line in post_deploy.watching.iter().map(watched) {
+        page += &format!("{line}\n");
     }
     let ended = |job: &&JobView| !queue.live.iter().any(|live| live.id == job.id);
     let ended: Vec<_> = queue.recent.iter().filter(ended).cloned().collect();

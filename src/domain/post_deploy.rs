@@ -28,7 +28,8 @@ pub enum Health {
 }
 
 impl Health {
-    const ALL: [Self; 3] = [Self::Healthy, Self::Degraded, Self::Inconclusive];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Healthy, Self::Degraded, Self::Inconclusive];
 
     /// The word stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -64,7 +65,8 @@ pub enum ActionTaken {
 }
 
 impl ActionTaken {
-    const ALL: [Self; 6] = [
+    /// All of them.
+    pub const ALL: [Self; 6] = [
         Self::None,
         Self::AlertOnly,
         Self::RollingBack,

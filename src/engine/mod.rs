@@ -23,6 +23,7 @@ pub mod mergeable;
 pub mod nodes;
 pub mod operate;
 mod present;
+pub mod production;
 pub mod project;
 pub mod prune;
 pub mod queries;

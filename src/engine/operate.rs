@@ -1,11 +1,12 @@
 //! What an operator does to jobs and to the queue.
 
 use crate::domain::id::JobId;
-use crate::domain::job::{Job, JobStatus};
+use crate::domain::job::{Job, JobKind, JobStatus};
+use crate::domain::post_deploy::ActionTaken;
 use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::store::jobs::{self, Retried};
-use crate::store::{Conn, Guarded, StoreError, flags, tasks};
+use crate::store::{Conn, Guarded, StoreError, deploys, flags, tasks};
 
 use super::queue::PAUSED;
 use super::run::claim_of;
@@ -14,7 +15,8 @@ use super::views::JobView;
 use super::{Engine, EngineError, Hint};
 use super::{queries, repair};
 
-/// Cancels a queued or running job. Its task is blocked in the same transaction: it has no successor.
+/// Cancels a queued or running job. Its task is blocked in the same transaction: it has no successor. One that is done stays
+/// done: production is watched no longer.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` when the job is over.
@@ -36,10 +38,19 @@ pub async fn cancel_job(
             if transition::is_merging(tx, &task, live.as_ref())? {
                 return Err(NotCancelled::Merging);
             }
+            if live.is_some_and(|job| job.kind == JobKind::PostDeployMonitor)
+                && deploys::running_of_task(tx, task.id)?.is_some_and(|d| d.action == Some(ActionTaken::RollingBack))
+            {
+                return Err(NotCancelled::RollingBack);
+            }
             let Guarded::Won(before) = jobs::cancel(tx, JobId(id), &reason, now)? else {
                 return Err(NotCancelled::Over);
             };
             let why = format!("job {id} was cancelled: {reason}");
+            if task.status.is_terminal() {
+                transition::give_up_watching(tx, &task, &why, now).map_err(NotCancelled::Abort)?;
+                return Ok(before);
+            }
             let b = Briefing::line("job", why.clone());
             transition::block(tx, s.now, &task, &why, &b).map_err(NotCancelled::Abort)?;
             Ok(before)
@@ -57,6 +68,11 @@ pub async fn cancel_job(
                 what: format!("job {id} is merging at this moment: look again, then decide"),
             });
         }
+        Err(NotCancelled::RollingBack) => {
+            return Err(EngineError::Conflict {
+                what: format!("job {id} is rolling production back at this moment: look again, then decide"),
+            });
+        }
         Err(NotCancelled::Abort(e)) => return Err(e.into()),
     };
     engine.hint(Hint::Stop(claim_of(&before)));
@@ -68,6 +84,7 @@ pub async fn cancel_job(
 enum NotCancelled {
     Over,
     Merging,
+    RollingBack,
     Abort(Abort),
 }
 

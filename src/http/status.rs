@@ -13,8 +13,8 @@ use super::openapi::refusals::NotNow;
 use super::{auth, resource};
 use crate::domain::job::Claim;
 use crate::engine::repair::operate;
-use crate::engine::views::{HealingView, InstanceView, QueueView, RepairView, TaskView};
-use crate::engine::{Engine, heal, instances, queries};
+use crate::engine::views::{HealingView, InstanceView, PostDeployView, QueueView, RepairView, TaskView};
+use crate::engine::{Engine, heal, instances, production, queries};
 
 /// Most tasks that `/status` lists.
 const STATUS_TASKS: i64 = 500;
@@ -58,8 +58,6 @@ pub struct Healing {
     pub reconcile: Reconcile,
     /// Dead executors.
     pub reaper: Reaper,
-    /// Watching what was deployed.
-    pub post_deploy: Switch,
 }
 
 /// A mechanism that is on or off.
@@ -120,7 +118,6 @@ impl Healing {
                 last_unblocked: stands.last_unblocked,
                 failed_total: stands.failed_total,
             },
-            ..Self::default()
         }
     }
 }
@@ -181,6 +178,8 @@ pub(super) struct StatusView {
     actors: Vec<ActorView>,
     /// What was healed last, newest first, 20 at most.
     healed: Vec<HealingView>,
+    /// Watching what was deployed.
+    post_deploy: PostDeployView,
     /// The program's version.
     version: &'static str,
     /// This boot of the service.
@@ -200,6 +199,8 @@ pub(super) struct QueuePage {
     queue: QueueView,
     #[serde(flatten)]
     healing: Healing,
+    /// Watching what was deployed.
+    post_deploy: PostDeployView,
     /// Failures and their repair, and what is not in order.
     repair: RepairView,
 }
@@ -271,6 +272,7 @@ pub(super) async fn status(
         tasks: queries::tasks(&engine, unfinished, engine.now()).await?,
         actors: (sources.actors)(),
         healed: heal::recent(&engine, STATUS_HEALED).await?,
+        post_deploy: production::stands(&engine).await?,
         version: env!("CARGO_PKG_VERSION"),
         instance: sources.instance.clone(),
         instances: instances::list(&engine).await?,
@@ -291,6 +293,7 @@ pub(super) async fn queue(
     Ok(web::Json(QueuePage {
         queue: queries::queue(&engine, engine.now()).await?,
         healing: (sources.healing)(),
+        post_deploy: production::stands(&engine).await?,
         repair: operate::stands_now(&engine).await?,
     }))
 }

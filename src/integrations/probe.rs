@@ -25,14 +25,24 @@ pub struct Fetched {
 /// # Errors
 /// In words, when there is no whole answer in time.
 pub async fn get(url: &str, timeout: Duration) -> Result<Fetched, String> {
+    // A client of its own: it belongs to a thread, and what asks is seldom and on any.
+    let http = awc::Client::builder().max_redirects(MOST_REDIRECTS);
+    asked(http.disable_timeout().finish(), url, timeout).await
+}
+
+/// The same, from that very address: being sent elsewhere is an answer.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_there(url: &str, timeout: Duration) -> Result<Fetched, String> {
+    let http = awc::Client::builder().disable_redirects();
+    asked(http.disable_timeout().finish(), url, timeout).await
+}
+
+async fn asked(http: awc::Client, url: &str, timeout: Duration) -> Result<Fetched, String> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err("only http:// and https:// are asked".to_owned());
     }
-    // A client of its own: it belongs to a thread, and what asks is seldom and on any.
-    let http = awc::Client::builder()
-        .max_redirects(MOST_REDIRECTS)
-        .disable_timeout()
-        .finish();
     let exchange = async {
         let request = http
             .get(url)

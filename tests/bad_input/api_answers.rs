@@ -122,7 +122,7 @@ fn status_and_queue_show_what_is_there() {
                 "lease_reclaimed_total",
             ],
         ),
-        ("post_deploy", &["enabled"]),
+        ("post_deploy", &["enabled", "watching", "last"]),
         (
             "repair",
             &[

@@ -256,7 +256,7 @@ async fn forgotten(engine: &Engine, a: &Attempt, hook: &Hook, open: &Deploy) -> 
 }
 
 /// What a job says that waits for the end of another deploy.
-const WAITS_FOR_DEPLOY: &str = "waits for the end of deploy";
+pub(super) const WAITS_FOR_DEPLOY: &str = "waits for the end of deploy";
 
 /// Where production runs something newer that has it: the older revision is not put in its place.
 async fn already(engine: &Engine, a: &Attempt, revision: &Sha) -> Result<Option<Outcome>, EngineError> {

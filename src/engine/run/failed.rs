@@ -120,6 +120,9 @@ pub(super) async fn settle(
             }
             match (failed, spent_up) {
                 (None, Some(why)) => budget::stop(tx, &task, &why, &kept, now)?,
+                (Some(why), _) if task.status.is_terminal() => {
+                    transition::give_up_watching(tx, &task, &why, now)?;
+                }
                 (Some(why), _) => {
                     let b = Briefing::line("failed", format!("failed: {why}{kept}"));
                     transition::block(tx, s.now, &task, &why, &b)?;
@@ -313,6 +316,7 @@ pub(in crate::engine) async fn fail(
             healing::push(tx, healed, now)?;
         }
         match readable(tasks::by_id(tx, job.task_id))? {
+            Some(task) if task.status.is_terminal() => transition::give_up_watching(tx, &task, &why, now),
             Some(task) => transition::block_unplaced(tx, &task, &why, now),
             None => transition::tell_failed(tx, &job, &why, now),
         }

@@ -279,7 +279,8 @@ fn open_run(
 }
 
 async fn walk(engine: &Engine, mut a: Attempt) -> Result<(), EngineError> {
-    if a.task.version != a.job.task_version {
+    // Whoever watches production does nothing to the task.
+    if a.task.version != a.job.task_version && a.job.kind != JobKind::PostDeployMonitor {
         return failed::already_past(engine, &a).await;
     }
     let mut pauses = Pauses::new();
@@ -291,9 +292,7 @@ async fn walk(engine: &Engine, mut a: Attempt) -> Result<(), EngineError> {
             JobKind::Agent => agent_step(engine, &mut a).await,
             JobKind::GateCheck => reserved::gate_check(engine, &mut a).await,
             JobKind::DeployFinalizer => merge::finalize(engine, &mut a).await,
-            JobKind::PostDeployMonitor => Err(EngineError::Invalid {
-                what: "nothing watches production yet".into(),
-            }),
+            JobKind::PostDeployMonitor => watch::watch(engine, &mut a).await,
         };
         match step {
             Ok(Step::On) => pauses = Pauses::new(),

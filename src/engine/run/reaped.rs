@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::gate::GateState;
-use crate::domain::job::{Claim, Job};
+use crate::domain::job::{Claim, Job, JobKind};
 use crate::domain::pipeline::Stage;
 use crate::domain::reap::{Gates, Outcome, Settlement, settlement};
 use crate::domain::run::{Run, RunStep};
@@ -92,7 +92,8 @@ pub(in crate::engine) async fn state(
 
 /// What becomes of the job. Asks its gates where that matters; writes nothing, runs nothing.
 pub(in crate::engine) async fn decide(engine: &Engine, case: &Case) -> Result<Decided, EngineError> {
-    let past = case.task.version != case.job.task_version;
+    let watches = case.job.kind == JobKind::PostDeployMonitor;
+    let past = case.task.version != case.job.task_version && !watches;
     let (outcome, ended) = outcome(case);
     let attempts = (case.job.attempts, case.job.max_attempts);
     if past || outcome != Outcome::Succeeded {

@@ -5,6 +5,7 @@ mod claim;
 mod dependants;
 mod moves;
 mod notices;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(super) use moves::{Asked, go_on, said};
 use notices::notice_state;
 pub(super) use notices::record_artifact;
 pub(super) use notices::{alert_cause, alert_if_overdue, comment, notify, say, tell_failed};
+
+pub(super) use watched::{Told, give_up_watching, tell_watched};
 
 use super::look::merge_key;
 use super::{Engine, ProjectHandle};
@@ -125,6 +128,7 @@ pub(super) fn enter(
                 &format!("{} is done: {}", moved.work_item_id, moved.title),
                 s.now,
             )?;
+            watched::arm(tx, s, &moved)?;
         }
         Entry::Work(_) | Entry::Look | Entry::Merge | Entry::Wait => {}
     }

@@ -10,6 +10,7 @@ use crate::domain::deploy;
 use crate::domain::gate;
 use crate::domain::job;
 use crate::domain::pipeline;
+use crate::domain::post_deploy;
 use crate::domain::run;
 use crate::domain::task;
 use crate::engine::gestures::{COMMENT_MAX, PERSON_MAX};
@@ -117,6 +118,10 @@ shapes! {
     RunStep = words(run::RunStep::ALL.map(run::RunStep::as_str));
     /// Who works in a stage.
     Role = words(pipeline::Role::ALL.map(pipeline::Role::as_str));
+    /// What watching production after a deploy came to.
+    Health = words(post_deploy::Health::ALL.map(post_deploy::Health::as_str));
+    /// What was done about it.
+    ActionTaken = words(post_deploy::ActionTaken::ALL.map(post_deploy::ActionTaken::as_str));
     /// What a gate answered.
     GateState = words(gate::GateState::ALL.map(gate::GateState::as_str));
     /// How the tasks of a batch are worked.

@@ -55,6 +55,21 @@ pub fn live_of_task(conn: &mut Conn, task: TaskId) -> Result<Option<Job>, StoreE
         .optional())?)
 }
 
+/// The tasks for which production is watched, oldest first, and since when.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn watching(conn: &mut Conn) -> Result<Vec<(TaskId, Timestamp)>, StoreError> {
+    let found: Vec<(i64, i64)> = on!(conn, c => jobs::table
+        .filter(Live)
+        .filter(jobs::kind.eq(JobKind::PostDeployMonitor.as_str()))
+        .order(jobs::id)
+        .select((jobs::task_id, jobs::created_at))
+        .load(c))?;
+    let watched = |(task, since)| (TaskId(task), Timestamp(since));
+    Ok(found.into_iter().map(watched).collect())
+}
+
 /// All jobs that a task ever had, oldest first.
 ///
 /// # Errors

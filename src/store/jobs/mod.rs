@@ -16,7 +16,7 @@ pub use closed::opens_at;
 pub use end::{clear_dead_looks, close, dead_looks, end, look_dead};
 pub use list::{
     Bare, JobCounts, bare, by_id, claims, counts, last_ends, live_of_task, next_available_at, of_silent,
-    of_task, project_of, queued, recent, running,
+    of_task, project_of, queued, recent, running, watching,
 };
 pub use operate::{
     Retried, adopt, adopt_all, cancel, cancel_live, fail_queued, holds, is_of, reprioritise, retry, wake,

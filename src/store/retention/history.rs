@@ -10,7 +10,7 @@ use crate::domain::id::{BatchId, TaskId};
 use crate::domain::retry::Scope;
 use crate::domain::time::Timestamp;
 use crate::schema::{
-    batches, events, evidence, gestures, intents, jobs, retry_audit, retry_scopes, runs, tasks,
+    batches, deploys, events, evidence, gestures, intents, jobs, probes, retry_audit, retry_scopes, runs, tasks,
 };
 use crate::store::decode::rows;
 use crate::store::retries::Retried;
@@ -31,7 +31,7 @@ pub struct Batch {
     pub jobs: usize,
     /// Runs of those.
     pub runs: usize,
-    /// Evidence, gestures, deeds and events.
+    /// Evidence, gestures, deeds, events, and looks at production.
     pub others: usize,
     /// Where the next batch begins; none when there is no more.
     pub next: Option<After>,
@@ -145,12 +145,36 @@ fn one(conn: &mut Conn, act: Act, task: TaskId, limit: usize) -> Result<Batch, S
     gone.others += of_task!(conn, act, evidence, task, limit.saturating_sub(gone.rows()));
     gone.others += of_task!(conn, act, gestures, task, limit.saturating_sub(gone.rows()));
     gone.others += of_task!(conn, act, intents, task, limit.saturating_sub(gone.rows()));
+    gone.others += looks(conn, act, task)?;
     gone.runs = of_task!(conn, act, runs, task, limit.saturating_sub(gone.rows()));
     if act == Act::Remove && gone.rows() >= limit {
         return Ok(gone);
     }
     gone.jobs = of_task!(conn, act, jobs, task, limit.saturating_sub(gone.rows()));
     Ok(gone)
+}
+
+/// Looks at production around the task's deploys: a few hundred at most.
+fn looks(conn: &mut Conn, act: Act, task: TaskId) -> Result<usize, StoreError> {
+    let deploys: Vec<i64> = on!(conn, c => deploys::table
+        .filter(deploys::task_id.eq(task.0))
+        .select(deploys::id)
+        .load(c))?;
+    if deploys.is_empty() {
+        return Ok(0);
+    }
+    Ok(match act {
+        Act::Count => {
+            let n: i64 = on!(conn, c => probes::table
+                .filter(probes::deploy_id.eq_any(&deploys))
+                .count()
+                .get_result(c))?;
+            usize::try_from(n).unwrap_or(0)
+        }
+        Act::Remove => on!(conn, c => diesel::delete(probes::table)
+            .filter(probes::deploy_id.eq_any(&deploys))
+            .execute(c))?,
+    })
 }
 
 /// A task that is over never goes on, so nothing is written about it meanwhile.
