@@ -29,3 +29,4 @@ mod telling;
 mod to_plane;
 mod waiting;
 mod walking;
+mod watching;

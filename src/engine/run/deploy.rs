@@ -37,6 +37,10 @@ pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Res
     let (deploy, tail) = match deploy.status {
         DeployStatus::Succeeded | DeployStatus::Failed => (deploy, String::new()),
         DeployStatus::Open => {
+            let stands = hook::stands(engine, hook, Action::Deploy, &deploy).await?;
+            if matches!(stands, Stands::NotStarted) {
+                watch::baseline(engine, a, &deploy).await?;
+            }
             let ended = hook::run(engine, a, hook, Action::Deploy, &deploy).await?;
             let outcome = outcome(engine, a, &deploy, &ended.said).await;
             (record(engine, a, &deploy, &outcome, &ended).await?, ended.tail)
@@ -126,10 +130,7 @@ async fn begin(engine: &Engine, a: &Attempt, hook: &Hook) -> Result<Begun, Engin
     };
     let already = already(engine, a, &new.revision).await?;
     match intend(engine, a, new, already).await? {
-        Intent::Ours(deploy) => {
-            watch::baseline(engine, a, &deploy).await?;
-            Ok(Begun::Attempt(deploy))
-        }
+        Intent::Ours(deploy) => Ok(Begun::Attempt(deploy)),
         Intent::Quarantined(why) => Ok(Begun::Refused(why)),
         Intent::Busy(other) => forgotten(engine, a, hook, &other).await.map(Begun::Wait),
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{JobRow, Live, Queued, Running};
 use crate::domain::id::{ClaimEpoch, InstanceId, JobId, NodeName, ProjectId, TaskId};
-use crate::domain::job::{Claim, Job, JobStatus};
+use crate::domain::job::{Claim, Job, JobKind, JobStatus};
 use crate::domain::pipeline::Role;
 use crate::domain::time::Timestamp;
 use crate::schema::{instances, jobs, tasks};
