@@ -198,6 +198,10 @@ fn page(screen: Screen, page: &Page) -> String {
             screen.tone(Tone::Waiting, "paused")
         );
     }
+    for stop in &queue.merges_stopped {
+        let line = format!("merges into {} are stopped: {}", stop.repo, stop.why);
+        page += &format!("{} {line}\n", screen.tone(Tone::Bad, "!"));
+    }
     for line in not_in_order(repair) {
         page += &format!("{} {line}\n", screen.tone(Tone::Bad, "!"));
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::domain::task::Task;
 use crate::domain::time::Timestamp;
 use crate::store::leases::{self, Acquire, Lease, LeaseRequest};
+use crate::store::merge_stops::{self, MergeStop};
 use crate::store::{Conn, Guarded, StoreError};
 
+use super::merge_stop;
 use super::transition::{Abort, Hold, WAITS_FOR_LEASE};
 use super::{Engine, EngineError, ProjectHandle};
 
@@ -23,22 +25,39 @@ pub struct MergeLease {
 pub enum Asked {
     /// It is ours.
     Held(MergeLease),
-    /// Another task holds it.
+    /// Another task holds it, or nobody may have it.
     Busy(Waiting),
 }
 
 /// Why a job waits for the lease, and until when at most.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// For people; those whose reason holds these words are woken when a lease is given back.
+    /// For people; those whose reason holds these words are woken when a lease is given back, or the merges go on.
     pub why: String,
-    /// The lease as it was seen.
-    seen: Lease,
+    seen: Seen,
 }
 
+#[derive(Clone, Debug)]
+enum Seen {
+    /// The lease as it was seen.
+    Held(Lease),
+    /// The repository whose merges are stopped.
+    Stopped(String),
+}
+
+/// Who waits for a person is woken; this is the fallback.
+const STOP_FALLBACK: Duration = Duration::from_secs(600);
+
 impl Waiting {
-    fn new(seen: Lease) -> Self {
+    fn for_lease(seen: Lease) -> Self {
         let why = format!("{WAITS_FOR_LEASE}, held by task #{}", seen.task);
+        let seen = Seen::Held(seen);
+        Self { why, seen }
+    }
+
+    fn for_merges(stop: MergeStop) -> Self {
+        let why = merge_stop::waits(&stop);
+        let seen = Seen::Stopped(stop.repo);
         Self { why, seen }
     }
 
@@ -50,8 +69,17 @@ impl Waiting {
         now: Timestamp,
         pause: Duration,
     ) -> Result<Timestamp, StoreError> {
+        let seen = match &self.seen {
+            Seen::Held(seen) => seen,
+            Seen::Stopped(repo) => {
+                return Ok(match merge_stops::of(tx, repo)? {
+                    Some(_) => now + STOP_FALLBACK,
+                    None => now,
+                });
+            }
+        };
         let held = leases::list(tx)?;
-        let same = |l: &&Lease| l.repo == self.seen.repo && l.token == self.seen.token;
+        let same = |l: &&Lease| l.repo == seen.repo && l.token == seen.token;
         Ok(match held.iter().find(same) {
             Some(lease) => lease.expires_at.clamp(now, now + pause),
             None => now,
@@ -59,7 +87,8 @@ impl Waiting {
     }
 }
 
-/// Takes the lease of the project's repository for `task`; the same task again is a success.
+/// Takes the lease of the project's repository for `task`; the same task again is a success. Nobody has it while merges
+/// into the repository are stopped.
 ///
 /// # Errors
 /// `Lost` for a job that was superseded; the database's.
@@ -79,12 +108,15 @@ pub(super) async fn acquire(
     let now = engine.now();
     let answer = engine.store().write(move |tx| {
         hold.check(tx)?;
-        Ok::<_, Abort>(leases::acquire(tx, &request, now)?)
+        if let Some(stop) = merge_stops::of(tx, &request.repo)? {
+            return Ok(Asked::Busy(Waiting::for_merges(stop)));
+        }
+        Ok::<_, Abort>(match leases::acquire(tx, &request, now)? {
+            Acquire::Held(lease) => Asked::Held(MergeLease { lease, hold }),
+            Acquire::Busy(lease) => Asked::Busy(Waiting::for_lease(lease)),
+        })
     });
-    Ok(match answer.await? {
-        Acquire::Held(lease) => Asked::Held(MergeLease { lease, hold }),
-        Acquire::Busy(lease) => Asked::Busy(Waiting::new(lease)),
-    })
+    Ok(answer.await?)
 }
 
 /// Does `work` while the lease is renewed every third of its TTL.
@@ -109,7 +141,8 @@ pub async fn holding<T>(
     }
 }
 
-/// The last look before a merge: the job is still ours, the token too, and it has its whole time left.
+/// The last look before a merge: the job is still ours, the token too, it has its whole time left, and nothing stopped the
+/// merges into the repository meanwhile.
 ///
 /// # Errors
 /// `Lost` or `LeaseLost` when it is not so.
@@ -117,6 +150,9 @@ pub async fn last_look(engine: &Engine, lease: &MergeLease) -> Result<(), Engine
     let (held, ttl, now) = (lease.clone(), engine.settings().merge.lock_timeout, engine.now());
     let renewed = engine.store().write(move |tx| {
         held.hold.check(tx)?;
+        if merge_stops::of(tx, &held.lease.repo)?.is_some() {
+            return Ok(Guarded::Lost);
+        }
         Ok::<_, Abort>(leases::renew(tx, &held.lease, ttl, now)?)
     });
     match renewed.await? {

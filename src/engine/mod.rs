@@ -19,6 +19,7 @@ pub mod intake;
 mod issues;
 pub mod lease;
 pub mod look;
+pub mod merge_stop;
 pub mod mergeable;
 pub mod nodes;
 pub mod operate;
@@ -338,8 +339,8 @@ pub enum EngineError {
     /// Somebody else was first: nothing was written.
     #[error("somebody else changed it first: look again")]
     Lost,
-    /// The merge lease expired under a job that still runs: it is asked for again.
-    #[error("the merge lease went to another task meanwhile")]
+    /// The merge lease expired under a job that still runs, or merges were stopped: it is asked for again.
+    #[error("the merge lease was taken away meanwhile")]
     LeaseLost,
     /// Others may take this instance's jobs soon: it does nothing until the database has heard it again.
     #[error("the database has not heard this service for too long: it goes on when it is heard again")]

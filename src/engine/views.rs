@@ -21,7 +21,7 @@ pub use deploy::DeployView;
 pub use healing::HealingView;
 pub use inbox::{DeliveryDetail, DeliveryView};
 pub use instance::InstanceView;
-pub use lease::LeaseView;
+pub use lease::{LeaseView, LeasesView, MergeStopView};
 pub use notice::NoticeView;
 pub use post_deploy::{PostDeployView, ProductionView, WatchingView};
 pub use prune::{PruneCommand, PruneReport};
@@ -256,6 +256,9 @@ pub struct QueueView {
     pub poll_interval: u64,
     /// True while an operator paused the queue.
     pub paused: bool,
+    /// The repositories into which nobody merges until a person says so.
+    #[serde(default)]
+    pub merges_stopped: Vec<MergeStopView>,
     /// Queued and running jobs, in claiming order.
     pub live: Vec<JobView>,
     /// The ten that were queued last, whatever became of them.

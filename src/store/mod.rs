@@ -68,6 +68,7 @@ pub mod instances;
 pub mod intents;
 pub mod jobs;
 pub mod leases;
+pub mod merge_stops;
 pub mod nodes;
 pub mod outbox;
 pub mod probes;

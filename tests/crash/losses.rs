@@ -82,7 +82,7 @@ impl Person {
                 .map(drop);
         }
         let leases: Value = api.try_ask("GET", "/api/v1/leases", None)?.ok();
-        if leases != json!([]) {
+        if leases["held"] != json!([]) {
             let body = json!({ "repo": "/elsewhere", "token": 7 });
             // Refused where the service took it back meanwhile.
             return api

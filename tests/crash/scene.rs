@@ -290,7 +290,8 @@ impl Scene {
         assert!(since >= commits && (commits > 0 || since == 0), "{since}");
         assert_eq!(self.repo.merge_commits_since(&self.base), 0);
         let leases: Value = self.service.api().get("/api/v1/leases").ok();
-        assert_eq!(leases, Value::Array(Vec::new()), "no lease is held");
+        assert_eq!(leases["held"], Value::Array(Vec::new()), "no lease is held");
+        assert_eq!(leases["stopped"], Value::Array(Vec::new()), "no merge is stopped");
         let data = self.service.data();
         wait_until("every worktree is gone", || {
             let left = ["worktrees", "scratch", "checks"].map(|dir| entries(&data.join(dir)));

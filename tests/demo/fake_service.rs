@@ -142,6 +142,7 @@ async fn queue() -> HttpResponse {
         max_concurrency: 1,
         poll_interval: 30,
         paused: false,
+        merges_stopped: Vec::new(),
         live: Vec::new(),
         recent: Vec::new(),
     })

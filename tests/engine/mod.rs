@@ -24,6 +24,7 @@ mod reconciling;
 mod repairing;
 mod rescue;
 mod staging;
+mod stopped;
 mod superseded;
 mod telling;
 mod to_plane;

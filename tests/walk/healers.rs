@@ -30,7 +30,7 @@ fn the_reaper_looks_by_itself_leaves_a_live_agent_alone_and_can_be_asked() {
     let done: Value = service.api().post("/api/v1/reap", &json!({})).ok();
     assert_eq!(done, json!({ "reaped": [], "trouble": [] }));
     let leases: Value = service.api().get("/api/v1/leases").ok();
-    assert_eq!(leases, json!([]));
+    assert_eq!(leases, json!({ "held": [], "stopped": [] }));
     let wanted = json!({ "repo": "nowhere", "token": 1 });
     let refused = service.api().post("/api/v1/leases/release", &wanted);
     assert_eq!(refused.status, 404);

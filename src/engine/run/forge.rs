@@ -14,9 +14,9 @@ use crate::store::pull_requests::{self, NewPullRequest, PullRequest, PullRequest
 use crate::store::{Conn, outbox};
 
 use super::super::lease::{self, MergeLease};
-use super::super::look::{Question, contains, look};
+use super::super::look::{Question, contains, look, tip};
 use super::super::transition::{self, Abort};
-use super::super::{Engine, EngineError, Hint, blocking};
+use super::super::{Engine, EngineError, Hint, ProjectHandle, blocking};
 use super::judge::{Judgement, standing};
 use super::perform::perform;
 use super::{Attempt, Step};
@@ -88,11 +88,31 @@ pub(super) async fn merge(
         Forge::Local => {
             lease::last_look(engine, lease).await?;
             let (project, head, main) = (a.project.clone(), head.clone(), main.clone());
-            let moved = blocking(move || project.repository()?.fast_forward_main(&head, &main));
-            Ok(moved.await?.into())
+            blocking(move || locally(&project, &head, &main)).await
         }
         Forge::Gitea(gitea) => at_gitea(engine, a, (gitea, lease), (head, main)).await,
     }
+}
+
+/// Moves main, and looks what it has then: a hook of the repository may have put it elsewhere.
+fn locally(project: &ProjectHandle, head: &Sha, main: &Sha) -> Result<Came, EngineError> {
+    let repo = project.repository()?;
+    let came = Came::from(repo.fast_forward_main(head, main)?);
+    let Came::Merged { .. } = came else {
+        return Ok(came);
+    };
+    let main = &project.config.main;
+    let found = tip(&repo, main)?;
+    // What was pushed on top of it since is not this merge's.
+    if contains(&repo, &found, head)? || repo.code_tree(&found)? == repo.code_tree(head)? {
+        return Ok(came);
+    }
+    let why = format!(
+        "{} was merged, and {main} is at {} without it: look at it before anything else is merged",
+        head.short(),
+        found.short()
+    );
+    Ok(Came::Mismatch { why })
 }
 
 async fn at_gitea(

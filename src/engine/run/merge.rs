@@ -16,14 +16,14 @@ use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::walk;
 use crate::store::intents::{Intent, IntentKind, NewIntent};
-use crate::store::{Conn, StoreError, intents, quarantine, tasks};
+use crate::store::{Conn, StoreError, intents, merge_stops, quarantine, tasks};
 
+use super::super::check;
 use super::super::lease::{self, Asked, MergeLease, Waiting};
 use super::super::look::{Looked, Question, confirm_key, contains, heads, look, merge_key};
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, Hint, blocking};
 use super::deploy;
-use super::failed::{self, Again};
 use super::forge::{self, Came, Went};
 use super::judge;
 use super::perform::LEASE_FALLBACK;
@@ -32,7 +32,7 @@ use super::{Attempt, Step};
 const GATE: &str = "branch_mergeable";
 
 pub(super) async fn finalize(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
-    // What follows a merge needs no lease, and may take long.
+    // What follows a merge needs no lease, may take long, and goes on whatever stands in the way of other merges.
     if recorded(engine, a).await?.is_some_and(|i| i.is_done()) {
         return after_merge(engine, a).await;
     }
@@ -77,9 +77,6 @@ async fn recorded(engine: &Engine, a: &Attempt) -> Result<Option<Intent>, Engine
 
 async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Result<Step, EngineError> {
     let recorded = recorded(engine, a).await?;
-    if recorded.as_ref().is_some_and(Intent::is_done) {
-        return after_merge(engine, a).await;
-    }
     let (head, main, contained) = positions(a).await?;
     if let Some(bad) = quarantined(engine, a, &main).await? {
         return refuse(engine, a, bad).await;
@@ -97,7 +94,7 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
         match forge::was_merged(engine, a, &head).await? {
             Ok(Went::In) => return merged(engine, a, &head, None).await,
             Ok(Went::Nowhere | Went::Besides { .. }) => {}
-            Ok(Went::Differently { why }) => return failed::over(engine, a, &why, Again::Never).await,
+            Ok(Went::Differently { why }) => return mismatch(engine, a, &why).await,
             Err(why) => return snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
         }
     }
@@ -205,8 +202,26 @@ async fn send(
             snooze(engine, a, why, Until::Pause(Duration::ZERO)).await
         }
         Came::Closed => forge::closed(engine, a, mergeable_gate()?).await,
-        Came::Mismatch { why } => failed::over(engine, a, &why, Again::Never).await,
+        Came::Mismatch { why } => mismatch(engine, a, &why).await,
     }
+}
+
+/// Main has something else than what was tested: nobody merges into it until a person has looked. People are told once, by
+/// the task that is parked.
+async fn mismatch(engine: &Engine, a: &mut Attempt, found: &str) -> Result<Step, EngineError> {
+    let repo = a.project.config.repo.clone();
+    let found = check::one_line(&engine.settings().without_secrets(found), 1000);
+    let why = format!("{found}; no task merges into {repo} until `orch lease release {repo} --merges`");
+    let ending = Ending::new(a.hold(), JobEnd::Failed(why.clone()));
+    in_one_write(engine, a, move |tx, s, task| {
+        transition::end_claim(tx, &ending, s.now)?;
+        intents::void_open(tx, task.id, IntentKind::Merge, s.now)?;
+        merge_stops::place(tx, (&repo, task.id), &found, s.now)?;
+        let b = Briefing::line("failed", why.clone());
+        transition::block(tx, s.now, task, &why, &b).map(drop)
+    })
+    .await?;
+    Ok(Step::Over)
 }
 
 /// The merge stands, but a person's working copy shows the old files: that person has to know.

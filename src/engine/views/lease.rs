@@ -25,3 +25,26 @@ pub struct LeaseView {
     /// Grows at every takeover; names what is to be released.
     pub token: i64,
 }
+
+/// What has to do with merging: who may, and where nobody may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeasesView {
+    /// The leases that are held.
+    pub held: Vec<LeaseView>,
+    /// The repositories into which nobody merges.
+    pub stopped: Vec<MergeStopView>,
+}
+
+/// A repository into which nobody merges until a person says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MergeStopView {
+    /// The repository.
+    pub repo: String,
+    /// What was found on its main branch.
+    pub why: String,
+    /// The task whose merge it was.
+    pub task: Option<String>,
+    /// Since when, RFC 3339.
+    #[schema(format = DateTime)]
+    pub since: Option<String>,
+}

@@ -1,11 +1,11 @@
-//! Merge leases: listed, released by a person.
+//! Merge leases and stopped merges: listed, released by a person.
 
 use actix_web::{HttpResponse, Responder, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::engine::views::LeaseView;
-use crate::engine::{Engine, reclaim};
+use crate::engine::views::LeasesView;
+use crate::engine::{Engine, merge_stop, reclaim};
 use crate::http::body::Body;
 use crate::http::error::Problem;
 use crate::http::openapi::refusals::{NoSuch, Unfitting};
@@ -13,7 +13,8 @@ use crate::http::resource;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/leases", "GET").route(web::get().to(list)))
-        .service(resource("/leases/release", "POST").route(web::post().to(release)));
+        .service(resource("/leases/release", "POST").route(web::post().to(release)))
+        .service(resource("/leases/resume", "POST").route(web::post().to(resume)));
 }
 
 /// Which lease is released.
@@ -30,13 +31,16 @@ pub(super) struct Release {
     force: bool,
 }
 
-/// The merge leases that are held.
+/// The merge leases that are held, and the repositories into which nobody merges.
 #[utoipa::path(
     get, path = "/leases", tag = "leases", operation_id = "list_leases",
-    responses((status = OK, description = "The leases.", body = Vec<LeaseView>))
+    responses((status = OK, description = "The leases.", body = LeasesView))
 )]
 pub(super) async fn list(engine: web::Data<Engine>) -> Result<impl Responder, Problem> {
-    Ok(web::Json(reclaim::list(&engine).await?))
+    Ok(web::Json(LeasesView {
+        held: reclaim::list(&engine).await?,
+        stopped: merge_stop::list(&engine).await?,
+    }))
 }
 
 /// Releases a lease that is still held under this token.
@@ -50,5 +54,24 @@ pub(super) async fn release(
 ) -> Result<HttpResponse, Problem> {
     let wanted = wanted.0;
     reclaim::release(&engine, &wanted.repo, wanted.token, wanted.force).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Where merges go on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ResumeMerges)]
+pub(super) struct Resume {
+    /// The repository, as it is listed, or the name of its project.
+    repo: String,
+}
+
+/// Lets merges go on that were stopped since main had something else than what was tested.
+#[utoipa::path(
+    post, path = "/leases/resume", tag = "leases", operation_id = "resume_merges", request_body = Resume,
+    responses((status = NO_CONTENT, description = "They go on."), NoSuch)
+)]
+pub(super) async fn resume(engine: web::Data<Engine>, wanted: Body<Resume>) -> Result<HttpResponse, Problem> {
+    merge_stop::lift(&engine, &wanted.0.repo, engine.now()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

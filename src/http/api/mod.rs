@@ -71,6 +71,7 @@ use super::openapi;
     deploys::release,
     leases::list,
     leases::release,
+    leases::resume,
     runs::show,
     runs::log,
     rescue::list,

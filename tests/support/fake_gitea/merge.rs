@@ -8,6 +8,9 @@ use crate::support::fake_http::Answer;
 use crate::support::repo::{git, git_ok};
 
 pub(super) fn merge(world: &mut World, name: &str, number: u64, body: &Value) -> Answer {
+    if let Some(files) = world.repositories.get_mut(name).unwrap().faster.take() {
+        squash(world, name, number, &files);
+    }
     let allowed = world.repositories[name].allows_fast_forward;
     let pull = world.pull(name, number);
     let (state, merged, title) = (pull.state, pull.merged, pull.title.clone());
@@ -67,9 +70,9 @@ fn close(world: &mut World, name: &str, number: u64, commit: &str) {
     mail::pull_request(world, name, number, "closed", "orch");
 }
 
-/// As one commit, on top of main.
-pub(super) fn squash(world: &mut World, name: &str, number: u64) {
-    let bare = world.bare(name);
+/// As one commit, on top of main, with these files besides.
+pub(super) fn squash(world: &mut World, name: &str, number: u64, files: &[(String, String)]) {
+    let (bare, desk) = (world.bare(name), world.desk(name));
     let before = world.heads(name);
     let pull = world.repositories[name]
         .pulls
@@ -77,12 +80,25 @@ pub(super) fn squash(world: &mut World, name: &str, number: u64) {
         .find(|p| p.number == number)
         .unwrap();
     let (head, base) = (head_of(world, name, pull), pull.base.clone());
-    let tree = git(&bare, &["rev-parse", &format!("{head}^{{tree}}")]);
-    let commit = git(
-        &bare,
-        &["commit-tree", &tree, "-p", &before[&base], "-m", "Squashed"],
+    git(
+        &desk,
+        &["fetch", "-q", "origin", &format!("refs/pull/{number}/head")],
     );
-    git(&bare, &["update-ref", &format!("refs/heads/{base}"), &commit]);
+    git(&desk, &["switch", "-q", "--detach", &head]);
+    for (path, content) in files {
+        std::fs::write(desk.join(path), content).unwrap();
+    }
+    git(&desk, &["add", "-A"]);
+    let tree = git(&desk, &["write-tree"]);
+    let parent = &before[&base];
+    git(&desk, &["fetch", "-q", "origin", &base]);
+    let commit = git(&desk, &["commit-tree", &tree, "-p", parent, "-m", "Squashed"]);
+    git(&desk, &["reset", "-q", "--hard", &head]);
+    git(
+        &desk,
+        &["push", "-q", "origin", &format!("{commit}:refs/heads/{base}")],
+    );
+    assert!(git_ok(&bare, &["cat-file", "-e", &commit]));
     close(world, name, number, &commit);
     world.pushed(name, &before, "a-person");
 }

@@ -83,6 +83,8 @@ struct Repository {
     allows_fast_forward: bool,
     /// Requests to merge that are answered with "try again later".
     checking: usize,
+    /// A person merges before the next request to, with these files besides.
+    faster: Option<Vec<(String, String)>>,
 }
 
 struct Pull {
@@ -183,6 +185,7 @@ impl FakeGitea {
             archived: false,
             allows_fast_forward: true,
             checking: 0,
+            faster: None,
         };
         world.repositories.insert(name.to_owned(), repository);
         drop(world);
@@ -297,7 +300,17 @@ impl FakeGitea {
 
     /// A person merges one by a click, as one commit of its own.
     pub fn squash(&self, name: &str, number: u64) {
-        merge::squash(&mut self.world(), name, number);
+        merge::squash(&mut self.world(), name, number, &[]);
+    }
+
+    /// The same, and something else gets in with it.
+    pub fn squash_with(&self, name: &str, number: u64, files: &[(&str, &str)]) {
+        merge::squash(&mut self.world(), name, number, &owned(files));
+    }
+
+    /// The same, in the moment before the next request to merge is looked at.
+    pub fn squash_first(&self, name: &str, files: &[(&str, &str)]) {
+        self.world().repositories.get_mut(name).unwrap().faster = Some(owned(files));
     }
 
     /// A person reviews the head of a pull request: APPROVED, REQUEST_CHANGES or COMMENT.
@@ -480,6 +493,11 @@ impl FakeGitea {
     pub fn mail(&self) -> Vec<Mail> {
         std::mem::take(&mut self.world().mail)
     }
+}
+
+fn owned(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    let pair = |(path, content): &(&str, &str)| ((*path).to_owned(), (*content).to_owned());
+    files.iter().map(pair).collect()
 }
 
 impl Site for FakeGitea {
