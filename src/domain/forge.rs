@@ -6,6 +6,38 @@ use std::fmt;
 use super::gate::Verdict;
 use super::id::{BranchName, Sha};
 
+/// How a candidate gets into main. It is on top of main in any case, so that main gets its tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MergeStyle {
+    /// Main is moved to it, and nowhere else.
+    #[default]
+    FastForward,
+    /// By a commit that has main and it as parents.
+    Merge,
+    /// As one commit.
+    Squash,
+    /// Its commits, which a forge may write anew. Without a forge the same as a fast-forward.
+    Rebase,
+}
+
+impl MergeStyle {
+    /// The words of configuration.
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("fast-forward", Self::FastForward),
+        ("merge", Self::Merge),
+        ("squash", Self::Squash),
+        ("rebase", Self::Rebase),
+    ];
+
+    /// Main gets a commit that nobody saw before.
+    pub fn makes_commit(self) -> bool {
+        match self {
+            Self::FastForward | Self::Rebase => false,
+            Self::Merge | Self::Squash => true,
+        }
+    }
+}
+
 /// A repository at a forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryName {

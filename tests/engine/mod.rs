@@ -25,6 +25,7 @@ mod repairing;
 mod rescue;
 mod staging;
 mod stopped;
+mod styles;
 mod superseded;
 mod telling;
 mod to_plane;

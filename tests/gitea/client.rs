@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use orch::domain::forge::{self, PullState};
+use orch::domain::forge::{self, MergeStyle, PullState};
 use orch::domain::id::Sha;
 use orch::git::{Origin, Repository};
 use orch::integrations::forge::gitea::{Ensured, Gitea, GiteaError, Merging, NewComment, NewPull, Sent};
@@ -198,7 +198,10 @@ async fn a_merge_moves_main_to_exactly_the_head_and_is_asked_for_once() {
     let ready = ready().await;
     let number = ready.number;
     assert_eq!(before(&ready).await, Merging::Ready);
-    let sent = ready.gitea.merge(number, &ready.head, NOW).await;
+    let sent = ready
+        .gitea
+        .merge(number, (&ready.head, MergeStyle::FastForward), NOW)
+        .await;
     assert!(
         matches!(&sent, Ok(Sent::Merged(pull)) if pull.merged.as_ref() == Some(&ready.head)),
         "{sent:?}"
@@ -220,7 +223,10 @@ async fn a_merge_moves_main_to_exactly_the_head_and_is_asked_for_once() {
     // What is merged needs no other one.
     assert_eq!(ensure(&ready.gitea).await, Ok(Ensured::NothingToMerge));
     // Asked again all the same, it is known by the pull request and not by the refusal.
-    let sent = ready.gitea.merge(number, &ready.head, NOW).await;
+    let sent = ready
+        .gitea
+        .merge(number, (&ready.head, MergeStyle::FastForward), NOW)
+        .await;
     assert!(
         matches!(&sent, Ok(Sent::Merged(pull)) if pull.merged.as_ref() == Some(&ready.head)),
         "{sent:?}"
@@ -235,7 +241,11 @@ async fn a_merge_without_an_answer_is_asked_about_before_it_is_sent_again() {
             true => ready.fake.drop_answer(1),
             false => ready.fake.drop_connection(1),
         }
-        let sent = ready.gitea.merge(ready.number, &ready.head, NOW).await.unwrap();
+        let sent = ready
+            .gitea
+            .merge(ready.number, (&ready.head, MergeStyle::FastForward), NOW)
+            .await
+            .unwrap();
         let n = ready.number;
         assert_eq!(
             ready.fake.take_seen(),
@@ -261,7 +271,10 @@ async fn every_documented_refusal_of_a_merge_means_something_of_its_own() {
     };
     let number = |ready: &Ready| u64::try_from(ready.number).unwrap();
     let ask = async |ready: &Ready, head: &Sha| {
-        let sent = ready.gitea.merge(ready.number, head, NOW).await;
+        let sent = ready
+            .gitea
+            .merge(ready.number, (head, MergeStyle::FastForward), NOW)
+            .await;
         sent.map_or_else(|e| format!("error: {e}"), words)
     };
     let r = ready().await;

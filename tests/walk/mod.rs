@@ -21,6 +21,7 @@ mod operator;
 mod own_pipeline;
 mod pruning;
 mod questions;
+mod races;
 mod rescue;
 mod spares;
 mod ssh_nodes;

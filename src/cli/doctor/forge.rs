@@ -4,6 +4,7 @@
 use super::{Check, State};
 use crate::cli::client::converse;
 use crate::cli::text::now;
+use crate::domain::forge::MergeStyle;
 use crate::domain::time::Timestamp;
 use crate::integrations::forge::Forge;
 use crate::integrations::forge::gitea::{About, Gitea, GiteaError, Hook};
@@ -27,7 +28,7 @@ pub(super) fn forge(project: &Project, settings: &Settings) -> Vec<Check> {
         Ok(Err(e)) => return vec![Check::new(name, State::Fail, e.to_string())],
         Err(e) => return vec![Check::new(name, State::Fail, e.to_string())],
     };
-    let mut checks = vec![repository(&name, &gitea, &version, &about)];
+    let mut checks = vec![repository(&name, &gitea, &version, (&about, project.merge_style))];
     checks.push(webhook(format!("{name} webhook"), hooks, settings));
     checks
 }
@@ -40,7 +41,7 @@ async fn ask(gitea: &Gitea, now: Timestamp) -> Result<Found, GiteaError> {
     Ok((version, about, gitea.hooks(now).await))
 }
 
-fn repository(name: &str, gitea: &Gitea, version: &str, about: &About) -> Check {
+fn repository(name: &str, gitea: &Gitea, version: &str, (about, style): (&About, MergeStyle)) -> Check {
     let repository = gitea.repository();
     let wrong = if about.archived {
         Some("it is archived: nothing can be pushed there".to_owned())
@@ -49,15 +50,18 @@ fn repository(name: &str, gitea: &Gitea, version: &str, about: &About) -> Check 
     } else if about.has_pull_requests == Some(false) {
         Some("it has no pull requests: switch them on in the repository's settings".to_owned())
     } else {
-        match about.allow_fast_forward_only_merge {
+        let (allowed, what) = match style {
+            MergeStyle::FastForward => (about.allow_fast_forward_only_merge, "fast-forward only merges"),
+            MergeStyle::Merge => (about.allow_merge_commits, "merge commits"),
+            MergeStyle::Squash => (about.allow_squash_merge, "squash merges"),
+            MergeStyle::Rebase => (about.allow_rebase, "merges by rebase"),
+        };
+        match allowed {
             Some(true) => None,
-            Some(false) => Some(
-                "it does not allow fast-forward only merges: allow them in the repository's settings"
-                    .to_owned(),
-            ),
-            None => Some(format!(
-                "Gitea {version} knows no fast-forward only merges: use 1.22 or newer"
+            Some(false) => Some(format!(
+                "it does not allow {what}: allow them in the repository's settings"
             )),
+            None => Some(format!("Gitea {version} knows no {what}: use 1.22 or newer")),
         }
     };
     match wrong {

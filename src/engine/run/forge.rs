@@ -14,10 +14,11 @@ use crate::store::pull_requests::{self, NewPullRequest, PullRequest, PullRequest
 use crate::store::{Conn, outbox};
 
 use super::super::lease::{self, MergeLease};
-use super::super::look::{Question, contains, look, tip};
+use super::super::look::{Question, contains, look};
 use super::super::transition::{self, Abort};
-use super::super::{Engine, EngineError, Hint, ProjectHandle, blocking};
+use super::super::{Engine, EngineError, Hint, blocking};
 use super::judge::{Judgement, standing};
+use super::locally;
 use super::perform::perform;
 use super::{Attempt, Step};
 
@@ -77,42 +78,22 @@ impl From<FastForward> for Came {
     }
 }
 
-/// Merges `head` if main is still at `main`. Whatever merges takes the lease as a proof.
+/// Merges `head`, or the commit that stands for it, if main is still at `main`. Whatever merges takes the lease as a proof.
 pub(super) async fn merge(
     engine: &Engine,
     a: &Attempt,
     lease: &MergeLease,
     (head, main): (&Sha, &Sha),
+    joined: Option<Sha>,
 ) -> Result<Came, EngineError> {
     match &a.project.forge {
         Forge::Local => {
             lease::last_look(engine, lease).await?;
             let (project, head, main) = (a.project.clone(), head.clone(), main.clone());
-            blocking(move || locally(&project, &head, &main)).await
+            blocking(move || locally::merge(&project, (&head, &main), joined.as_ref())).await
         }
         Forge::Gitea(gitea) => at_gitea(engine, a, (gitea, lease), (head, main)).await,
     }
-}
-
-/// Moves main, and looks what it has then: a hook of the repository may have put it elsewhere.
-fn locally(project: &ProjectHandle, head: &Sha, main: &Sha) -> Result<Came, EngineError> {
-    let repo = project.repository()?;
-    let came = Came::from(repo.fast_forward_main(head, main)?);
-    let Came::Merged { .. } = came else {
-        return Ok(came);
-    };
-    let main = &project.config.main;
-    let found = tip(&repo, main)?;
-    // What was pushed on top of it since is not this merge's.
-    if contains(&repo, &found, head)? || repo.code_tree(&found)? == repo.code_tree(head)? {
-        return Ok(came);
-    }
-    let why = format!(
-        "{} was merged, and {main} is at {} without it: look at it before anything else is merged",
-        head.short(),
-        found.short()
-    );
-    Ok(Came::Mismatch { why })
 }
 
 async fn at_gitea(
@@ -147,7 +128,17 @@ async fn at_gitea(
         .await
     {
         Ok(Merging::Ready) => {}
-        Ok(Merging::Already) => return Ok(Came::Merged { left_behind: None }),
+        Ok(Merging::Already) if !a.project.config.merge_style.makes_commit() => {
+            return Ok(Came::Merged { left_behind: None });
+        }
+        // Main has it, and perhaps more than was tested with it.
+        Ok(Merging::Already) => {
+            return match gitea.pull(number, engine.now()).await {
+                Ok(pull) if pull.state == PullState::Merged => came(engine, a, pull, head).await,
+                Ok(_) => Ok(Came::Merged { left_behind: None }),
+                Err(e) => Ok(wait(e)),
+            };
+        }
         Ok(Merging::Merged(pull)) => return came(engine, a, pull, head).await,
         Ok(Merging::Elsewhere { base }) => {
             let why = format!("a person has pull request {number} go into {base}");
@@ -158,7 +149,8 @@ async fn at_gitea(
         Err(e) => return Ok(wait(e)),
     }
     lease::last_look(engine, lease).await?;
-    match gitea.merge(number, head, engine.now()).await {
+    let style = a.project.config.merge_style;
+    match gitea.merge(number, (head, style), engine.now()).await {
         Ok(Sent::Merged(pull)) => came(engine, a, pull, head).await,
         Ok(Sent::Stale { why } | Sent::NotNow { why }) => Ok(Came::Wait { why }),
         Ok(Sent::Closed) => Ok(Came::Closed),
@@ -229,11 +221,15 @@ async fn went(a: &Attempt, pull: forge::PullRequest, head: &Sha) -> Result<Went,
             },
             None => Ok(false),
         };
-        if has(&head)? {
+        let in_main = has(&head)?;
+        if in_main && !project.config.merge_style.makes_commit() {
             return Ok(Went::In);
         }
         let merged_as = repo.pull_head(number)?;
         if merged_as.as_ref() != Some(&head) {
+            if in_main {
+                return Ok(Went::In);
+            }
             let at = merged_as.map_or("another commit".to_owned(), |at| at.short().to_owned());
             return besides(format!("as it was at {at}, before {}", head.short()));
         }
@@ -248,6 +244,7 @@ async fn went(a: &Attempt, pull: forge::PullRequest, head: &Sha) -> Result<Went,
                     commit.short()
                 )
             }
+            Some(_) | None if in_main => return Ok(Went::In),
             Some(_) | None => format!("{main} has nothing of {tested}, which was tested"),
         };
         let why =

@@ -26,6 +26,7 @@ use super::super::{Engine, EngineError, Hint, blocking};
 use super::deploy;
 use super::forge::{self, Came, Went};
 use super::judge;
+use super::locally;
 use super::perform::LEASE_FALLBACK;
 use super::{Attempt, Step};
 
@@ -84,13 +85,21 @@ async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Re
     // Main has it already: we died around the merge, or a person was faster. There is no second merge.
     let intended = recorded.filter(|i| word(i, "head") == Some(head.as_str()));
     let candidate = a.task.candidate.clone();
-    if contained && (candidate.as_ref() == Some(&head) || intended.is_some()) {
+    let meant = candidate.as_ref() == Some(&head) || intended.is_some();
+    let ours = match intended
+        .as_ref()
+        .and_then(|i| Sha::parse(word(i, "joined")?).ok())
+    {
+        Some(joined) if !contained => locally::is_in(a, &main, joined).await?,
+        Some(_) | None => false,
+    };
+    if (contained || ours) && meant {
         // The repository is asked once more all the same: a working copy may have been left half way from where main was.
         let before = intended.and_then(|i| Sha::parse(word(&i, "main")?).ok());
         return send(engine, a, lease, &head, &before.unwrap_or(main)).await;
     }
-    // Or the forge merged it as something else, at a person's click.
-    if candidate.as_ref() == Some(&head) {
+    // Or the forge merged it as something else: at a person's click, or as the project wants it.
+    if meant {
         match forge::was_merged(engine, a, &head).await? {
             Ok(Went::In) => return merged(engine, a, &head, None).await,
             Ok(Went::Nowhere | Went::Besides { .. }) => {}
@@ -182,19 +191,24 @@ async fn send(
     main: &Sha,
 ) -> Result<Step, EngineError> {
     let (hold, now) = (a.hold(), engine.now());
+    let joined = locally::joined(a, head, main).await?;
+    let mut payload = json!({ "head": head, "main": main });
+    if let Some(joined) = &joined {
+        payload["joined"] = json!(joined);
+    }
     let intent = NewIntent {
         key: merge_key(&a.task),
         task_id: a.task.id,
         claim: Some(hold.claim),
         kind: IntentKind::Merge,
-        payload: json!({ "head": head, "main": main }),
+        payload,
     };
     let intended = engine.store().write(move |tx| {
         hold.check(tx)?;
         Ok::<_, Abort>(intents::aim(tx, &intent, now).map(drop)?)
     });
     intended.await?;
-    match forge::merge(engine, a, lease, (head, main)).await? {
+    match forge::merge(engine, a, lease, (head, main), joined).await? {
         Came::Merged { left_behind } => merged(engine, a, head, left_behind).await,
         Came::Wait { why } => snooze(engine, a, why, Until::Pause(a.pause(engine))).await,
         Came::Again => {
@@ -250,7 +264,11 @@ async fn merged(
             kind: IntentKind::Merge,
             payload: json!({ "head": head }),
         };
-        let intent = intents::aim(tx, &new, now)?;
+        let known = intents::by_key(tx, &new.key)?;
+        let intent = match known.filter(|i| i.is_open() && word(i, "head") == Some(head.as_str())) {
+            Some(intent) => intent,
+            None => intents::aim(tx, &new, now)?,
+        };
         if intents::finish(tx, intent.id, "merged", now)?.is_won() {
             if let Some(reason) = &left_behind {
                 copy_left_behind(tx, &task, reason, now)?;

@@ -12,6 +12,7 @@ mod forge;
 mod given_up;
 mod hook;
 mod judge;
+mod locally;
 mod merge;
 mod pauses;
 mod perform;

@@ -7,7 +7,7 @@ use super::hook::{self, Hook};
 use super::revision;
 use super::table::{At, Table};
 use super::{Ci, DeployBy, ForgeKind, ProjectDeploy, RevisionSource};
-use crate::domain::forge::RepositoryName;
+use crate::domain::forge::{MergeStyle, RepositoryName};
 use crate::domain::id::ProjectName;
 use crate::domain::pipeline::{GateKind, Pipeline, Role};
 use crate::domain::task::TrackerKind;
@@ -127,18 +127,21 @@ fn need_settings(top: &Table<'_>, line: usize, what: &str, missing: &[(&str, boo
     }
 }
 
-/// `[merge] gate`, within what `merge.gate_repos` covers. Without tests nothing can be known of a candidate: it is off.
-pub(super) fn merge_gate(
+/// `[merge]`: the gate, within what `merge.gate_repos` covers (without tests nothing can be known of a candidate: it is off),
+/// and how a candidate gets into main.
+pub(super) fn merge(
     top: &Table<'_>,
     (name, repo): (&ProjectName, &str),
     tests: bool,
     settings: &Settings,
-) -> bool {
+) -> (bool, MergeStyle) {
     let covered = settings.merge.covers(name, repo);
     let Some(section) = top.table("merge") else {
-        return settings.merge.gate_enabled && covered && tests;
+        let gate = settings.merge.gate_enabled && covered && tests;
+        return (gate, MergeStyle::default());
     };
     let written = section.switch("gate");
+    let style = section.word("style", &MergeStyle::WORDS);
     section.finish();
     if let Some(at) = written.as_ref().filter(|at| at.value && !covered) {
         let problem =
@@ -149,7 +152,13 @@ pub(super) fn merge_gate(
         let problem = "merge.gate = true, but there is no test_command to test a candidate with; set one";
         section.note(at.line, problem);
     }
-    written.map_or(settings.merge.gate_enabled, |at| at.value) && covered && tests
+    let gate = written.map_or(settings.merge.gate_enabled, |at| at.value) && covered && tests;
+    if let Some(at) = style.as_ref().filter(|_| !gate) {
+        let problem =
+            "merge.style is for merges by Orch, and without the merge gate a person merges; remove it";
+        section.note(at.line, problem);
+    }
+    (gate, style.map_or_else(MergeStyle::default, |at| at.value))
 }
 
 /// `[deploy]` as written.

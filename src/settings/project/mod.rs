@@ -28,7 +28,7 @@ pub use staging::ProjectStaging;
 use super::Settings;
 use crate::domain::board::Board;
 use crate::domain::budget::Limits;
-use crate::domain::forge::RepositoryName;
+use crate::domain::forge::{MergeStyle, RepositoryName};
 use crate::domain::id::{BranchName, ProjectName};
 use crate::domain::pipeline::{Pipeline, Role};
 use crate::domain::records::RefName;
@@ -86,6 +86,8 @@ pub struct Project {
     /// Candidates are rebased and tested before the merge. Off, as without a test command: Orch waits for a person's
     /// merge.
     pub merge_gate: bool,
+    /// How Orch gets a candidate into `main`.
+    pub merge_style: MergeStyle,
     /// Files that replace a role's prompt template.
     pub prompts: BTreeMap<Role, PathBuf>,
     /// The file it was read from.

@@ -84,9 +84,9 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
         .as_ref()
         .map_or_else(|| ProjectName::trusted(""), |at| at.value.clone());
     let place = (&named, repo.as_deref().unwrap_or_default());
-    let merge_gate = deliver::merge_gate(top, place, test_command.is_some(), settings);
     let staging = staging::staging(top, settings);
     let records_ref = staging::records_ref(top, main.as_ref());
+    let (merge_gate, merge_style) = deliver::merge(top, place, test_command.is_some(), settings);
     let means = Means {
         ci,
         staging: staging
@@ -179,6 +179,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             budget,
             self_hosting,
             merge_gate,
+            merge_style,
             prompts,
             source: source.to_owned(),
         },

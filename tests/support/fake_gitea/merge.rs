@@ -11,6 +11,9 @@ pub(super) fn merge(world: &mut World, name: &str, number: u64, body: &Value) ->
     if let Some(files) = world.repositories.get_mut(name).unwrap().faster.take() {
         squash(world, name, number, &files);
     }
+    if let Some(files) = world.repositories.get_mut(name).unwrap().pushes.take() {
+        commit(world, name, "main", &files);
+    }
     let allowed = world.repositories[name].allows_fast_forward;
     let pull = world.pull(name, number);
     let (state, merged, title) = (pull.state, pull.merged, pull.title.clone());
@@ -30,7 +33,8 @@ pub(super) fn merge(world: &mut World, name: &str, number: u64, body: &Value) ->
         return refusal(405, "Please try again later");
     }
     let style = body["Do"].as_str().unwrap_or_default();
-    if style != "fast-forward-only" || !allowed {
+    let known = ["fast-forward-only", "merge", "squash", "rebase"].contains(&style);
+    if !known || style == "fast-forward-only" && !allowed {
         let words = format!("{style} is not allowed an allowed merge style for this repository");
         return refusal(405, &words);
     }
@@ -47,17 +51,65 @@ pub(super) fn merge(world: &mut World, name: &str, number: u64, body: &Value) ->
     else {
         return refusal(404, "The target couldn't be found.");
     };
-    if !git_ok(&bare, &["merge-base", "--is-ancestor", &old, &head]) {
+    let is_on_top = git_ok(&bare, &["merge-base", "--is-ancestor", &old, &head]);
+    let merges = git_ok(&bare, &["merge-tree", "--write-tree", &old, &head]);
+    if style == "fast-forward-only" && !is_on_top || !merges {
         // A conflict tells itself in another shape, without a message.
         let told = json!({
             "Style": style, "StdOut": "", "StdErr": "fatal: Not possible to fast-forward, aborting.\n", "Err": {},
         });
         return Answer::json(409, &told);
     }
-    git(&bare, &["update-ref", &format!("refs/heads/{base}"), &head, &old]);
-    close(world, name, number, &head);
+    let joined = |parents: &[&str]| {
+        let tree = git(&bare, &["merge-tree", "--write-tree", &old, &head]);
+        let parents = parents.iter().flat_map(|parent| ["-p", parent]);
+        let mut words = vec!["commit-tree", &tree, "-m", "By Gitea"];
+        words.extend(parents);
+        git(&bare, &words)
+    };
+    let commit = match style {
+        "merge" => joined(&[&old, &head]),
+        "squash" => joined(&[&old]),
+        // As one commit where the branch is behind: what its commits are called is of no interest here.
+        "rebase" if !is_on_top => joined(&[&old]),
+        _ => head,
+    };
+    git(
+        &bare,
+        &["update-ref", &format!("refs/heads/{base}"), &commit, &old],
+    );
+    close(world, name, number, &commit);
     world.pushed(name, &before, "orch");
     Answer::empty(200)
+}
+
+/// A person pushes a commit with these files to a branch, made at main where it is not there; the commit.
+pub(super) fn commit(world: &mut World, name: &str, branch: &str, files: &[(String, String)]) -> String {
+    let (bare, desk) = (world.bare(name), world.desk(name));
+    for from in [branch, "main"] {
+        if git_ok(
+            &bare,
+            &["rev-parse", "-q", "--verify", &format!("refs/heads/{from}")],
+        ) {
+            git(&desk, &["fetch", "-q", "origin", from]);
+            git(&desk, &["switch", "-q", "--detach", "FETCH_HEAD"]);
+            break;
+        }
+    }
+    for (path, content) in files {
+        let path = desk.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    git(&desk, &["add", "-A"]);
+    git(&desk, &["commit", "-q", "-m", "By a person"]);
+    let before = world.heads(name);
+    git(
+        &desk,
+        &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")],
+    );
+    world.pushed(name, &before, "a-person");
+    git(&desk, &["rev-parse", "HEAD"])
 }
 
 fn close(world: &mut World, name: &str, number: u64, commit: &str) {

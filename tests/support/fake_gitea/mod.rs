@@ -85,6 +85,8 @@ struct Repository {
     checking: usize,
     /// A person merges before the next request to, with these files besides.
     faster: Option<Vec<(String, String)>>,
+    /// A person pushes these files to main before it.
+    pushes: Option<Vec<(String, String)>>,
 }
 
 struct Pull {
@@ -186,6 +188,7 @@ impl FakeGitea {
             allows_fast_forward: true,
             checking: 0,
             faster: None,
+            pushes: None,
         };
         world.repositories.insert(name.to_owned(), repository);
         drop(world);
@@ -233,32 +236,7 @@ impl FakeGitea {
 
     /// A person pushes a commit with these files to a branch, made at main where it is not there; the commit.
     pub fn commit(&self, name: &str, branch: &str, files: &[(&str, &str)]) -> String {
-        let mut world = self.world();
-        let (bare, desk) = (world.bare(name), world.desk(name));
-        for from in [branch, "main"] {
-            if git_ok(
-                &bare,
-                &["rev-parse", "-q", "--verify", &format!("refs/heads/{from}")],
-            ) {
-                git(&desk, &["fetch", "-q", "origin", from]);
-                git(&desk, &["switch", "-q", "--detach", "FETCH_HEAD"]);
-                break;
-            }
-        }
-        for (path, content) in files {
-            let path = desk.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content).unwrap();
-        }
-        git(&desk, &["add", "-A"]);
-        git(&desk, &["commit", "-q", "-m", "By a person"]);
-        let before = world.heads(name);
-        git(
-            &desk,
-            &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")],
-        );
-        world.pushed(name, &before, "a-person");
-        git(&desk, &["rev-parse", "HEAD"])
+        merge::commit(&mut self.world(), name, branch, &owned(files))
     }
 
     /// The head of a branch.
@@ -308,7 +286,12 @@ impl FakeGitea {
         merge::squash(&mut self.world(), name, number, &owned(files));
     }
 
-    /// The same, in the moment before the next request to merge is looked at.
+    /// A person pushes to main in the moment before the next request to merge is looked at.
+    pub fn push_first(&self, name: &str, files: &[(&str, &str)]) {
+        self.world().repositories.get_mut(name).unwrap().pushes = Some(owned(files));
+    }
+
+    /// A person merges in the moment before the next request to merge is looked at, with something else.
     pub fn squash_first(&self, name: &str, files: &[(&str, &str)]) {
         self.world().repositories.get_mut(name).unwrap().faster = Some(owned(files));
     }

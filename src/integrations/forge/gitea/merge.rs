@@ -1,9 +1,9 @@
-//! Merges a pull request, as a fast-forward of exactly the head that was tested. Every answer that Gitea is documented to
+//! Merges a pull request at exactly the head that was tested. Every answer that Gitea is documented to
 //! give means something of its own; what is not answered is never sent again before the pull request was asked.
 
 use serde_json::json;
 
-use crate::domain::forge::{PullRequest, PullState};
+use crate::domain::forge::{MergeStyle, PullRequest, PullState};
 use crate::domain::id::{BranchName, Sha};
 use crate::domain::time::Timestamp;
 
@@ -81,13 +81,19 @@ impl Gitea {
         })
     }
 
-    /// Asks for the merge once. Whoever calls holds the lease, and looked at it just now.
+    /// Asks for the merge once. Whoever calls holds the lease, and looked at it just now. Only of a fast-forward Gitea can be
+    /// sure that main is where it was: of the others git has to be asked what main has afterwards.
     ///
     /// # Errors
     /// See [`GiteaError`]; nobody knows then whether it was merged, and the pull request has to be asked.
-    pub async fn merge(&self, number: i64, head: &Sha, now: Timestamp) -> Result<Sent, GiteaError> {
+    pub async fn merge(
+        &self,
+        number: i64,
+        (head, style): (&Sha, MergeStyle),
+        now: Timestamp,
+    ) -> Result<Sent, GiteaError> {
         let body = json!({
-            "Do": "fast-forward-only", "head_commit_id": head, "delete_branch_after_merge": false,
+            "Do": word(style), "head_commit_id": head, "delete_branch_after_merge": false,
         });
         let call = Call::post(self.path(&format!("/pulls/{number}/merge")), body);
         let answer = deed!("merge a pull request at Gitea", self.ask(&call).await);
@@ -118,6 +124,16 @@ impl Gitea {
                 },
             },
         })
+    }
+}
+
+/// As Gitea calls it.
+fn word(style: MergeStyle) -> &'static str {
+    match style {
+        MergeStyle::FastForward => "fast-forward-only",
+        MergeStyle::Merge => "merge",
+        MergeStyle::Squash => "squash",
+        MergeStyle::Rebase => "rebase",
     }
 }
 

@@ -167,9 +167,18 @@ pub struct About {
     /// Nothing can be changed in it.
     #[serde(default)]
     pub archived: bool,
-    /// May pull requests be merged as Orch does. None: Gitea before 1.22.
+    /// May pull requests be merged as a fast-forward alone. None: Gitea before 1.22.
     #[serde(default)]
     pub allow_fast_forward_only_merge: Option<bool>,
+    /// The same by a merge commit.
+    #[serde(default)]
+    pub allow_merge_commits: Option<bool>,
+    /// The same as one commit.
+    #[serde(default)]
+    pub allow_squash_merge: Option<bool>,
+    /// The same by a rebase.
+    #[serde(default)]
+    pub allow_rebase: Option<bool>,
     /// Whether it has pull requests at all.
     #[serde(default)]
     pub has_pull_requests: Option<bool>,
