@@ -24,7 +24,7 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 21] = [
+const ELSEWHERE: [Elsewhere; 15] = [
     Elsewhere {
         point: "commit engine::run::staging::begin",
         on: BOTH,
@@ -94,37 +94,6 @@ const ELSEWHERE: [Elsewhere; 21] = [
         on: BOTH,
         known: "needs a Plane; who dies before or after it sends the comment again, and Plane keeps one for its external id: \
                 plane::client, engine::to_plane",
-    },
-    Elsewhere {
-        point: "deed open a pull request at Gitea",
-        on: BOTH,
-        known: "needs a Gitea; who dies before or after it asks for the open pull request of the branch again: gitea::client, \
-                engine::at_gitea",
-    },
-    Elsewhere {
-        point: "deed comment on a pull request at Gitea",
-        on: BOTH,
-        known: "needs a Gitea; who dies before or after it looks for the comment's mark first: gitea::client, engine::at_gitea",
-    },
-    Elsewhere {
-        point: "deed merge a pull request at Gitea",
-        on: BOTH,
-        known: "needs a Gitea; who dies before or after it asks main and the pull request again: gitea::client, engine::at_gitea",
-    },
-    Elsewhere {
-        point: "commit engine::run::forge::hurry",
-        on: BOTH,
-        known: "needs a Gitea; it only brings forward what would be sent later: engine::at_gitea",
-    },
-    Elsewhere {
-        point: "commit engine::run::forge::close_row",
-        on: BOTH,
-        known: "needs a Gitea; the pull request is still closed there, and read so again: engine::at_gitea",
-    },
-    Elsewhere {
-        point: "commit engine::run::forge::replace_row",
-        on: BOTH,
-        known: "needs a Gitea; what a person merged is still merged there, and read so again: engine::at_gitea",
     },
     Elsewhere {
         point: "commit engine::run::far::owner",

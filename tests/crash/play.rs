@@ -8,7 +8,7 @@ use orch::engine::views::{JobView, QueueView, TaskDetail, TaskView};
 use serde_json::{Value, json};
 
 use super::scene::Room;
-use super::{gone, losses, money};
+use super::{at_gitea, gone, losses, money};
 use crate::support::{Agent, Api, Post, TestService};
 
 /// One course of things.
@@ -25,17 +25,20 @@ pub enum Play {
     Gone,
     /// A task and a project that spend what they may.
     Money,
+    /// A project at Gitea.
+    Gitea,
     /// The walk again, in the life after the service died here.
     After(&'static str),
 }
 
 /// All of them.
-pub const PLAYS: [Play; 7] = [
+pub const PLAYS: [Play; 8] = [
     Play::Walk,
     Play::Hands,
     Play::Losses,
     Play::Gone,
     Play::Money,
+    Play::Gitea,
     Play::After("deed start a shim:after"),
     Play::After("git rebase:before"),
 ];
@@ -95,6 +98,7 @@ impl Play {
             Self::Losses => Agent::new().role("developer", losses::AGENT),
             Self::Gone => Agent::new().role("developer", gone::AGENT),
             Self::Money => money::agent(),
+            Self::Gitea => at_gitea::agent(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Play {
             Self::Walk | Self::Hands | Self::Gone | Self::After(_) => STAGES,
             Self::Losses => losses::STAGES,
             Self::Money => money::STAGES,
+            Self::Gitea => at_gitea::STAGES,
         }
     }
 }
@@ -150,7 +155,7 @@ impl Person {
                         json!({ "name": "one", "mode": "parallel", "tasks": [task] }),
                     )
                 }
-                Play::Walk | Play::Losses | Play::Gone | Play::Money | Play::After(_) => {
+                Play::Walk | Play::Losses | Play::Gone | Play::Money | Play::Gitea | Play::After(_) => {
                     ("/api/v1/tasks", task)
                 }
             };
@@ -162,6 +167,7 @@ impl Person {
             Play::Losses => return self.find_what_is_lost(room, task),
             Play::Gone => return self.lose_the_project(room, task),
             Play::Money => return self.spend(room, task),
+            Play::Gitea => return self.with_pulls(room, task),
             Play::Walk | Play::Hands | Play::After(_) => {}
         }
         let gesture = match (task.status.as_str(), task.stage.as_str()) {

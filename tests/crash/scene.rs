@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,10 @@ use orch::actors::fault::{DEMO_MARK, MONITOR_PANIC};
 use orch::engine::views::TaskDetail;
 use serde_json::Value;
 
+use super::at_gitea;
 use super::play::{Person, Play};
 use super::rows::Rows;
+use crate::support::fake_gitea::{FakeGitea, REPOSITORY, TOKEN};
 use crate::support::{
     FakeService, PATIENCE, Postgres, Project, Reply, Repo, SECRET, Setup, TestService, wait_until,
 };
@@ -79,6 +82,8 @@ pub struct Room<'a> {
     pub repo: &'a Repo,
     pub rows: &'a Rows,
     pub webhook: &'a FakeService,
+    /// Where the play has one.
+    pub fake: Option<&'a FakeGitea>,
     /// Set when the service is to end in order and to be started again.
     pub restart: bool,
 }
@@ -86,6 +91,7 @@ pub struct Room<'a> {
 pub struct Scene {
     service: TestService,
     repo: Repo,
+    fake: Option<FakeGitea>,
     webhook: FakeService,
     telegram: FakeService,
     /// Dropped after the service.
@@ -103,7 +109,22 @@ impl Scene {
             Database::Sqlite => None,
             Database::Postgres => Some(Postgres::fresh()?),
         };
-        let repo = Repo::new();
+        let (repo, fake) = match play {
+            Play::Gitea => {
+                let (repo, fake) = (Repo::bare(), FakeGitea::new());
+                fake.adopt(REPOSITORY, &repo.path);
+                (repo, Some(fake))
+            }
+            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money | Play::After(_) => {
+                (Repo::new(), None)
+            }
+        };
+        let project = match &fake {
+            Some(fake) => Project::at("shop", Path::new(&fake.clone_url(REPOSITORY)))
+                .top("ci = 'tests'")
+                .top(&at_gitea::test_command(&repo)),
+            None => Project::new("shop", &repo),
+        };
         let webhook = FakeService::new(|_| Reply::new(204, ""));
         let refused = AtomicBool::new(play != Play::Hands);
         let telegram = FakeService::new(move |_| match refused.swap(true, Ordering::Relaxed) {
@@ -119,11 +140,12 @@ impl Scene {
             .set("telegram.base_url", telegram.url.clone())
             .set("telegram.bot_token", "1:x")
             .set("telegram.chat_id", "-1")
-            .project(
-                Project::new("shop", &repo)
-                    .agent(&play.agent())
-                    .then(play.stages()),
-            );
+            .project(project.agent(&play.agent()).then(play.stages()));
+        if let Some(fake) = &fake {
+            setup = setup
+                .set("gitea.url", fake.url.clone())
+                .env("ORCH_GITEA_TOKEN", TOKEN);
+        }
         if play == Play::Losses {
             setup = setup
                 // The queue would notice at its tick what is left to the reaper here.
@@ -156,6 +178,7 @@ impl Scene {
             service,
             rows,
             repo,
+            fake,
             webhook,
             telegram,
             _database: own,
@@ -190,7 +213,7 @@ impl Scene {
     /// How often the service dies because the play says so.
     fn deaths(&self) -> usize {
         match self.play {
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money => 0,
+            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money | Play::Gitea => 0,
             Play::After(_) => 1,
         }
     }
@@ -198,7 +221,7 @@ impl Scene {
     /// What each life is started with.
     fn lives(&self, last: Variable) -> Vec<Variable> {
         match self.play {
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money => vec![last],
+            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money | Play::Gitea => vec![last],
             Play::After(point) => vec![(FAIL_POINT, format!("{point} 1")), last],
         }
     }
@@ -233,6 +256,7 @@ impl Scene {
                     repo: &self.repo,
                     rows: &self.rows,
                     webhook: &self.webhook,
+                    fake: self.fake.as_ref(),
                     restart: false,
                 };
                 // Whatever is asked may be cut off by its death.
@@ -275,7 +299,7 @@ impl Scene {
         let detail = self.service.task("SHOP-001");
         let explained = |what: &str| format!("{what}\n{}", self.service.explain(&detail));
         let (status, commits) = match self.play {
-            Play::Walk | Play::Hands | Play::After(_) => ("done", 2),
+            Play::Walk | Play::Hands | Play::Gitea | Play::After(_) => ("done", 2),
             Play::Losses | Play::Money => ("done", 1),
             Play::Gone => ("cancelled", 0),
         };
@@ -289,6 +313,9 @@ impl Scene {
         let since = self.repo.since(&self.base).len();
         assert!(since >= commits && (commits > 0 || since == 0), "{since}");
         assert_eq!(self.repo.merge_commits_since(&self.base), 0);
+        if let Some(fake) = &self.fake {
+            at_gitea::holds(fake, &self.repo);
+        }
         let leases: Value = self.service.api().get("/api/v1/leases").ok();
         assert_eq!(leases["held"], Value::Array(Vec::new()), "no lease is held");
         assert_eq!(leases["stopped"], Value::Array(Vec::new()), "no merge is stopped");

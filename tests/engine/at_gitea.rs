@@ -660,3 +660,86 @@ async fn the_review_of_who_may_not_write_neither_leads_on_nor_back() {
         until_done(&house, task).await;
     }
 }
+
+#[actix_rt::test]
+async fn a_merge_without_an_answer_whose_pull_request_a_person_closed_sends_the_task_back() {
+    let (fake, house) = house(SHORT).await;
+    let task = house.add("Say hello").await;
+    let claim = house.run_until("deploy-finalizer", "review").await;
+    house.deliver().await;
+    let main = house.main();
+    // The merge never comes there, and the question after it is not answered either.
+    let before = ["pulls/3", "branches/main", "compare", "pulls/3"].len();
+    fake.slow(before, Duration::ZERO);
+    fake.drop_connection(2);
+    house.drive(claim).await;
+    assert_eq!(merges(&fake), 1);
+    assert_eq!(house.stands(task).await, "review active");
+    fake.close(REPOSITORY, number(&fake));
+    house.later(LATER);
+    let job = house.claim_one().await;
+    house.drive(job).await;
+    assert_eq!(
+        house.stands(task).await,
+        "development active",
+        "{:#?}",
+        house.events(task).await
+    );
+    assert_eq!((merges(&fake), house.main()), (1, main));
+    assert_eq!(house.task(task).await.developer_retries, 1);
+}
+
+#[actix_rt::test]
+async fn whether_it_is_merged_already_decides_what_is_sent() {
+    // What Gitea says of the pull request, whether it is asked to merge then, and where that leaves the task.
+    for (case, sent, stands) in [
+        ("merged", 0, "done done"),
+        ("in main", 0, "done done"),
+        ("open", 1, "done done"),
+        ("none", 0, "review active"),
+        ("no answer", 0, "review active"),
+        ("half an answer", 0, "review active"),
+        ("500", 0, "review active"),
+        ("404", 0, "review active"),
+        ("403", 0, "review active"),
+    ] {
+        let (fake, house) = house(SHORT).await;
+        let task = house.add("Say hello").await;
+        let claim = house.run_until("deploy-finalizer", "review").await;
+        if case != "none" {
+            house.deliver().await;
+        }
+        match case {
+            "merged" => fake.squash(REPOSITORY, number(&fake)),
+            "in main" => {
+                let head = house.head(house.task(task).await.branch.as_str()).unwrap();
+                git(&house.origin(), &["update-ref", "refs/heads/main", head.as_str()]);
+            }
+            "no answer" => fake.drop_connection(50),
+            "half an answer" => fake.half_answer(50),
+            "500" | "404" | "403" => fake.fail_next(50, case.parse().unwrap()),
+            _ => {}
+        }
+        let main = house.main();
+        house.drive(claim).await;
+        assert_eq!(
+            house.stands(task).await,
+            stands,
+            "{case}: {:#?}",
+            house.events(task).await
+        );
+        assert_eq!(merges(&fake), sent, "{case}");
+        if stands == "done done" {
+            continue;
+        }
+        assert_eq!(house.main(), main, "{case}");
+        let job = house.live_job(task).await.unwrap();
+        assert!(
+            job.error.is_some_and(|why| !why.is_empty()),
+            "{case}: nobody is told why it waits"
+        );
+        fake.calm();
+        until_done(&house, task).await;
+        assert_eq!(merges(&fake), 1, "{case}");
+    }
+}

@@ -400,3 +400,20 @@ async fn a_branch_of_the_same_name_in_a_fork_is_not_taken_for_ours() {
     let ours = opened(ensure(&client(&fake)).await.unwrap());
     assert_ne!(u64::try_from(ours).unwrap(), theirs);
 }
+
+#[actix_rt::test]
+async fn a_list_that_does_not_end_is_an_error_and_no_answer() {
+    let ready = ready().await;
+    ready.fake.pages_of(1);
+    for n in 0..=100 {
+        let context = format!("ci/{n}");
+        ready
+            .fake
+            .status(REPOSITORY, ready.head.as_str(), &context, "success");
+    }
+    ready.fake.take_seen();
+    let said = ready.gitea.statuses(&ready.head, NOW).await;
+    let why = said.unwrap_err().to_string();
+    assert!(why.contains("stops after 100 of its entries"), "{why}");
+    assert_eq!(ready.fake.take_seen().len(), 100);
+}

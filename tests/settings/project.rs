@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use orch::domain::forge::MergeStyle;
 use orch::domain::id::StageName;
 use orch::domain::pipeline::{GateKind, Pipeline, Role};
 use orch::domain::task::{TaskStatus, TrackerKind};
@@ -582,4 +583,23 @@ fn the_file_that_init_writes_is_accepted_and_says_what_was_given() {
     );
     let own = own.replace("# test_command", "test_command");
     assert_eq!(parse(&own).unwrap().pipeline.stages().len(), 4);
+}
+
+#[test]
+fn how_a_candidate_gets_into_main_is_one_of_four_words_and_for_merges_by_orch() {
+    let style = |text: &str| {
+        let text = format!("repo = \"/src/shop\"\ntest_command = \"x\"\n[merge]\n{text}");
+        parse_with(&Start::new(), &text).map(|project| project.merge_style)
+    };
+    for (text, wanted) in [
+        ("", MergeStyle::FastForward),
+        ("style = 'fast-forward'", MergeStyle::FastForward),
+        ("style = 'merge'", MergeStyle::Merge),
+        ("style = 'squash'", MergeStyle::Squash),
+        ("style = 'rebase'", MergeStyle::Rebase),
+    ] {
+        assert_eq!(style(text).unwrap(), wanted, "{text}");
+    }
+    assert_snapshot!(style("style = 'octopus'").unwrap_err(), @"");
+    assert_snapshot!(style("gate = false\nstyle = 'squash'").unwrap_err(), @"");
 }

@@ -58,7 +58,11 @@ fn race(place: Place, database: Database, (check, developer): (&str, &str), styl
         }
         (None, Some(fake)) => {
             let base = fake.commit(REPOSITORY, "main", &files);
-            (PathBuf::from(fake.clone_url(REPOSITORY)), fake.bare(REPOSITORY), base)
+            (
+                PathBuf::from(fake.clone_url(REPOSITORY)),
+                fake.bare(REPOSITORY),
+                base,
+            )
         }
         (None, None) => return None,
     };
@@ -104,7 +108,10 @@ impl Race {
     fn red(&self, commits: &[String]) -> Vec<String> {
         let look = self.room.path().join("look");
         if !look.exists() {
-            git(self.room.path(), &["clone", "-q", self.repo.to_str().unwrap(), "look"]);
+            git(
+                self.room.path(),
+                &["clone", "-q", self.repo.to_str().unwrap(), "look"],
+            );
         }
         let is_red = |commit: &&String| {
             git(&look, &["checkout", "-q", "--detach", commit]);
@@ -144,7 +151,9 @@ impl Race {
                 "main was at {to}, which nobody tested"
             );
         }
-        assert!(is_ancestor(&self.repo, &self.base, &moves[0]) && is_ancestor(&self.repo, &moves[0], &moves[1]));
+        assert!(
+            is_ancestor(&self.repo, &self.base, &moves[0]) && is_ancestor(&self.repo, &moves[0], &moves[1])
+        );
         if let Some(fake) = &self.fake {
             let asked = fake.seen().into_iter();
             let taken = asked.filter(|s| s.path.ends_with("/merge") && s.status == Some(200));
@@ -175,9 +184,16 @@ fn both_get_in(place: Place, database: Database) {
     };
     race.merged_each_once();
     assert_eq!(race.retries(), [0, 0]);
-    let candidates: Vec<_> = race.ends.iter().map(|d| d.task.candidate.clone().unwrap()).collect();
+    let candidates: Vec<_> = race
+        .ends
+        .iter()
+        .map(|d| d.task.candidate.clone().unwrap())
+        .collect();
     let moves = race.moves();
-    assert!(moves.iter().all(|m| candidates.contains(m)), "{moves:?} {candidates:?}");
+    assert!(
+        moves.iter().all(|m| candidates.contains(m)),
+        "{moves:?} {candidates:?}"
+    );
     let log = race.log();
     assert!(log.len() > 4, "{log:?}");
     assert_eq!(race.red(&log), [""; 0], "main was red");
@@ -197,7 +213,11 @@ if [ "$nth" = 1 ]; then echo x >"$mine"; commit "write it"; else git mv "$mine" 
         return;
     };
     race.merged_each_once();
-    assert_eq!(race.retries(), [0, 1], "the first to merge was right, the other made room");
+    assert_eq!(
+        race.retries(),
+        [0, 1],
+        "the first to merge was right, the other made room"
+    );
     let late = race.ends.iter().find(|d| d.task.developer_retries == 1).unwrap();
     let prompt = race.service.prompt(&late.task.id, "developer", 2);
     assert!(

@@ -85,6 +85,8 @@ struct Repository {
     checking: usize,
     /// A person merges before the next request to, with these files besides.
     faster: Option<Vec<(String, String)>>,
+    /// No pull request is opened.
+    refuses_pulls: bool,
     /// A person pushes these files to main before it.
     pushes: Option<Vec<(String, String)>>,
 }
@@ -188,6 +190,7 @@ impl FakeGitea {
             allows_fast_forward: true,
             checking: 0,
             faster: None,
+            refuses_pulls: false,
             pushes: None,
         };
         world.repositories.insert(name.to_owned(), repository);
@@ -376,6 +379,15 @@ impl FakeGitea {
         self.world().lost = n;
     }
 
+    /// No pull request can be opened, until it can again.
+    pub fn refuse_pulls(&self, refused: bool) {
+        self.world()
+            .repositories
+            .get_mut(REPOSITORY)
+            .unwrap()
+            .refuses_pulls = refused;
+    }
+
     /// The next `n` requests to merge come while it still checks: "try again later".
     pub fn checking(&self, name: &str, n: usize) {
         self.world().repositories.get_mut(name).unwrap().checking = n;
@@ -409,6 +421,11 @@ impl FakeGitea {
     /// The next `n` requests to the API are done, and half of the answer comes.
     pub fn half_answer(&self, n: usize) {
         self.trouble(n, Trouble::Half);
+    }
+
+    /// What was to go wrong with the API does not any more.
+    pub fn calm(&self) {
+        self.world().trouble.clear();
     }
 
     fn trouble(&self, n: usize, trouble: Trouble) {

@@ -75,6 +75,7 @@ fn route(world: &mut World, request: &Request, (name, rest): (&str, &[&str]), by
             let shown: Vec<_> = shown.map(|p| pull(world, name, p)).collect();
             page(world, request, shown)
         }
+        ("POST", ["pulls"]) if world.repositories[name].refuses_pulls => refusal(503, "try again later"),
         ("POST", ["pulls"]) => open_pull(world, name, &body, &by.login),
         ("GET", ["pulls", number]) => match find(world, name, number) {
             Some(found) => Answer::json(200, &pull(world, name, found)),
