@@ -27,3 +27,4 @@ mod spares;
 mod ssh_nodes;
 mod stopped;
 mod ten_tasks;
+mod watching;
