@@ -251,7 +251,7 @@ async fn work(store: &Store, batch: usize) -> Result<usize, StoreError> {
             default_project_concurrency: None,
             paused: false,
             no_room: false,
-        no_watch: false,
+            no_watch: false,
             half_open: Duration::from_secs(1800),
             budgets: Budgets::default(),
             nodes: Nodes::default(),

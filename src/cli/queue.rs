@@ -176,7 +176,10 @@ fn watched(w: &WatchingView) -> String {
                 w.probes_over, w.failed
             )
         }
-        (false, None) => format!("{about} is watched: {} probes, {} failed", w.probes_over, w.failed),
+        (false, None) => format!(
+            "{about} is watched: {} probes, {} failed",
+            w.probes_over, w.failed
+        ),
     };
     text::line(&line)
 }

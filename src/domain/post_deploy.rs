@@ -148,7 +148,10 @@ pub fn action(health: Health, facts: &Facts) -> Action {
         Health::Degraded => {}
     }
     let against = [
-        (facts.self_hosting, "a self-hosting project is never rolled back by itself"),
+        (
+            facts.self_hosting,
+            "a self-hosting project is never rolled back by itself",
+        ),
         (!facts.enabled, "auto_rollback is off"),
         (facts.taken.is_some(), "something was done about it already"),
         (facts.newer, "there is a newer deploy"),
@@ -156,7 +159,10 @@ pub fn action(health: Health, facts: &Facts) -> Action {
             facts.baseline == Baseline::Unknown,
             "nobody looked at production before the deploy",
         ),
-        (facts.baseline == Baseline::Bad, "production was not healthy before the deploy"),
+        (
+            facts.baseline == Baseline::Bad,
+            "production was not healthy before the deploy",
+        ),
     ];
     match against.into_iter().find(|(holds, _)| *holds) {
         Some((_, why)) => Action::AlertOnly(why),
@@ -183,9 +189,10 @@ pub fn rolled_back(
         Said::AskProduction(why) => why,
     };
     let (taken, found) = match live {
-        Some(Ok(live)) if is(live, revision.as_str()) => {
-            (ActionTaken::RollbackFailed, format!("production still runs {live}"))
-        }
+        Some(Ok(live)) if is(live, revision.as_str()) => (
+            ActionTaken::RollbackFailed,
+            format!("production still runs {live}"),
+        ),
         Some(Ok(live)) if previous.is_some_and(|previous| is(live, previous)) => {
             (ActionTaken::RolledBack, format!("production runs {live} again"))
         }

@@ -11,8 +11,8 @@ use crate::domain::task::Task;
 use crate::domain::walk::{Answer, gates_to_ask};
 use crate::gates::{self, Artifacts, Asked, Candidate, RunProof, Snapshot};
 use crate::git::{GitError, Objects, Relation, Repository};
-use crate::store::deploys::Deploy;
 use crate::settings::project::{Ci, ProjectStaging, RevisionSource};
+use crate::store::deploys::Deploy;
 use crate::store::evidence::NewEvidence;
 use crate::store::{Conn, StoreError, deploys, evidence, gestures, intents, pull_requests, runs};
 

@@ -39,7 +39,8 @@ pub async fn cancel_job(
                 return Err(NotCancelled::Merging);
             }
             if live.is_some_and(|job| job.kind == JobKind::PostDeployMonitor)
-                && deploys::running_of_task(tx, task.id)?.is_some_and(|d| d.action == Some(ActionTaken::RollingBack))
+                && deploys::running_of_task(tx, task.id)?
+                    .is_some_and(|d| d.action == Some(ActionTaken::RollingBack))
             {
                 return Err(NotCancelled::RollingBack);
             }

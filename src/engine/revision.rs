@@ -25,7 +25,6 @@ const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Why nobody knows, in one line.
-#[expect(dead_code, reason = "the hook and the watch after the deploy ask by it")]
 pub(super) async fn ask(
     engine: &Engine,
     project: &Arc<ProjectHandle>,

@@ -288,7 +288,7 @@ impl World {
             default_project_concurrency: self.limits.in_project,
             paused,
             no_room: false,
-        no_watch: false,
+            no_watch: false,
             half_open: Duration::from_secs(1800),
             budgets: Budgets::default(),
             nodes: Nodes::default(),

@@ -33,7 +33,10 @@ impl Pattern {
     /// # Errors
     /// [`BadPattern`].
     pub fn parse(text: &str) -> Result<Self, BadPattern> {
-        let built = RegexBuilder::new(text).size_limit(COMPILED).nest_limit(NEST).build();
+        let built = RegexBuilder::new(text)
+            .size_limit(COMPILED)
+            .nest_limit(NEST)
+            .build();
         built.map(Self).map_err(|e| {
             let said = e.to_string();
             BadPattern(said.lines().last().unwrap_or_default().trim().to_owned())

@@ -45,16 +45,36 @@ fn the_rules_at_their_boundaries() {
         ("xx-.x".to_owned(), None, "a recovery was"),
         ("x.x.x.x".to_owned(), None, "four failures"),
         ("x.x.x.x.x".to_owned(), degraded, "five of thirty, at once"),
-        (format!("x.x.x.x{}", good(23)), healthy, "four, and the last five good"),
-        (format!("{}x.x.x.x.....", good(18)), healthy, "four, and just five good ones after them"),
-        (format!("{}x.x.x.x....", good(19)), unclear, "four good ones after them"),
+        (
+            format!("x.x.x.x{}", good(23)),
+            healthy,
+            "four, and the last five good",
+        ),
+        (
+            format!("{}x.x.x.x.....", good(18)),
+            healthy,
+            "four, and just five good ones after them",
+        ),
+        (
+            format!("{}x.x.x.x....", good(19)),
+            unclear,
+            "four good ones after them",
+        ),
         (format!("{}x", good(29)), unclear, "the last failed"),
         (format!("{}-", good(29)), unclear, "nobody saw the last"),
         (format!("{}{}", gone(6), good(24)), healthy, "24 valid"),
         (format!("{}{}", gone(7), good(23)), unclear, "23 valid"),
-        (format!("{}x.x.x.x.{}", gone(6), good(16)), healthy, "24 valid, four of them failures"),
+        (
+            format!("{}x.x.x.x.{}", gone(6), good(16)),
+            healthy,
+            "24 valid, four of them failures",
+        ),
         (gone(30), unclear, "nobody looked at all"),
-        (format!("{}xxx", good(30)), healthy, "what comes after the window does not count"),
+        (
+            format!("{}xxx", good(30)),
+            healthy,
+            "what comes after the window does not count",
+        ),
     ];
     for (text, expected, what) in table {
         assert_eq!(health(&text), expected, "{what}: {text}");
@@ -71,7 +91,11 @@ fn other_numbers_of_probes_are_judged_in_proportion() {
 
 #[test]
 fn a_verdict_says_why() {
-    let why = |text| judge(&PLAN, &looks(text)).map(|judged| judged.why).unwrap_or_default();
+    let why = |text: &str| {
+        judge(&PLAN, &looks(text))
+            .map(|judged| judged.why)
+            .unwrap_or_default()
+    };
     assert_eq!(
         why(".xxx"),
         "3 probes in a row failed; the last: HTTP 500 instead of 200"
@@ -81,10 +105,7 @@ fn a_verdict_says_why() {
         "5 of 30 probes failed; the last: HTTP 500 instead of 200"
     );
     assert_eq!(why(&".".repeat(30)), "30 of 30 probes were good");
-    assert_eq!(
-        why(&"-".repeat(30)),
-        "0 of 30 probes were made, and it takes 24"
-    );
+    assert_eq!(why(&"-".repeat(30)), "0 of 30 probes were made, and it takes 24");
 }
 
 #[test]
@@ -95,11 +116,21 @@ fn a_look_is_due_at_its_time_and_missing_an_interval_later() {
         (0, at(0), Due::At(at(30)), "it warms up"),
         (0, at(29), Due::At(at(30)), "it still does"),
         (0, at(30), Due::Now { from: 0, slot: 0 }, "in time"),
-        (0, at(60), Due::Now { from: 0, slot: 0 }, "late by just an interval"),
+        (
+            0,
+            at(60),
+            Due::Now { from: 0, slot: 0 },
+            "late by just an interval",
+        ),
         (0, at(61), Due::Now { from: 0, slot: 1 }, "the first is missing"),
         (1, at(59), Due::At(at(60)), "the next is not due"),
         (2, at(400), Due::Now { from: 2, slot: 12 }, "the service was down"),
-        (29, at(930), Due::Now { from: 29, slot: 29 }, "the last, an interval late"),
+        (
+            29,
+            at(930),
+            Due::Now { from: 29, slot: 29 },
+            "the last, an interval late",
+        ),
         (29, at(931), Due::Gone { from: 29 }, "the last is missing"),
         (3, at(5000), Due::Gone { from: 3 }, "down to the end"),
         (30, at(931), Due::Complete, "all are known"),
@@ -123,12 +154,27 @@ fn production_is_rolled_back_only_where_nothing_stands_against_it() {
     assert_eq!(action(Health::Healthy, &all), Action::None);
     assert_eq!(action(Health::Inconclusive, &all), Action::None);
     let against = [
-        Facts { enabled: false, ..all },
-        Facts { self_hosting: true, ..all },
-        Facts { baseline: Baseline::Bad, ..all },
-        Facts { baseline: Baseline::Unknown, ..all },
+        Facts {
+            enabled: false,
+            ..all
+        },
+        Facts {
+            self_hosting: true,
+            ..all
+        },
+        Facts {
+            baseline: Baseline::Bad,
+            ..all
+        },
+        Facts {
+            baseline: Baseline::Unknown,
+            ..all
+        },
         Facts { newer: true, ..all },
-        Facts { taken: Some(ActionTaken::RolledBack), ..all },
+        Facts {
+            taken: Some(ActionTaken::RolledBack),
+            ..all
+        },
     ];
     for facts in against {
         let action = action(Health::Degraded, &facts);
@@ -166,7 +212,11 @@ fn a_rollback_ends_as_its_hook_or_else_production_says() {
         (ask.clone(), live("bbbbbbb"), ActionTaken::RolledBack),
         (ask.clone(), live(new.as_str()), ActionTaken::RollbackFailed),
         (ask.clone(), live("ccccccc"), ActionTaken::RollbackUnknown),
-        (ask.clone(), Some(Err("refused".to_owned())), ActionTaken::RollbackUnknown),
+        (
+            ask.clone(),
+            Some(Err("refused".to_owned())),
+            ActionTaken::RollbackUnknown,
+        ),
         (ask, None, ActionTaken::RollbackUnknown),
     ];
     for (said, live, expected) in table {
@@ -192,7 +242,12 @@ fn an_answer_is_good_where_status_body_and_revision_are() {
         (&plain, 500, "", false),
         (&ok, 200, "{\"status\": \"ok\"}", true),
         (&ok, 200, "{\"status\": \"bad\"}", false),
-        (&named, 200, "{\"revision\":\"0123456789abcdef0123456789abcdef01234567\"}", true),
+        (
+            &named,
+            200,
+            "{\"revision\":\"0123456789abcdef0123456789abcdef01234567\"}",
+            true,
+        ),
         (&named, 200, "version v1.2-g0123456 on host", true),
         (&named, 200, "version v1.2 (0123456) on host", true),
         (&named, 200, "0123456", true),

@@ -234,7 +234,7 @@ async fn forgotten(engine: &Engine, a: &Attempt, hook: &Hook, open: &Deploy) -> 
         return Ok(format!("{WAITS_FOR_DEPLOY} {id}"));
     };
     let why = format!("{WAITS_FOR_DEPLOY} {id}, of {}", task.work_item_id);
-    if live {
+    if live || open.status != DeployStatus::Open {
         return Ok(why);
     }
     let ended = match hook::stands(engine, hook, Action::Deploy, open).await? {

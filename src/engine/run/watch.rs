@@ -212,7 +212,10 @@ async fn keep(
 
 /// How it stands, for people.
 fn so_far(plan: &Plan, looks: &[Probe]) -> String {
-    let failed = looks.iter().filter(|look| matches!(look, Probe::Failed(_))).count();
+    let failed = looks
+        .iter()
+        .filter(|look| matches!(look, Probe::Failed(_)))
+        .count();
     format!(
         "watches production: {} of {} probes, {failed} failed",
         looks.len(),

@@ -71,9 +71,10 @@ pub(in crate::engine) fn tell_watched(
     let taken = deploy.action.unwrap_or(ActionTaken::None);
     let (revision, why) = (deploy.revision.short(), told.why);
     let (about, how) = match (taken, health) {
-        (ActionTaken::None, Health::Degraded) | (ActionTaken::AlertOnly, _) => {
-            (Some("degraded"), format!("production is DEGRADED with {revision}"))
-        }
+        (ActionTaken::None, Health::Degraded) | (ActionTaken::AlertOnly, _) => (
+            Some("degraded"),
+            format!("production is DEGRADED with {revision}"),
+        ),
         (ActionTaken::None, Health::Healthy | Health::Inconclusive) => {
             (None, format!("production is {} with {revision}", health.as_str()))
         }
@@ -109,9 +110,7 @@ pub(in crate::engine) fn give_up_watching(
     };
     let ended = match deploy.action {
         None => deploys::judge(tx, deploy.id, (Health::Inconclusive, ActionTaken::None), now)?,
-        Some(ActionTaken::RollingBack) => {
-            deploys::end_rollback(tx, deploy.id, ActionTaken::RollbackUnknown)?
-        }
+        Some(ActionTaken::RollingBack) => deploys::end_rollback(tx, deploy.id, ActionTaken::RollbackUnknown)?,
         Some(
             ActionTaken::None
             | ActionTaken::AlertOnly

@@ -50,9 +50,14 @@ pub(super) fn post_deploy(top: &Table<'_>, means: &Means, settings: &Settings) -
     let url = url(&section, settings);
     let status = section.whole("expect_status", 100);
     if let Some(At { value, line }) = status.as_ref().filter(|at| at.value > 599) {
-        section.note(*line, format!("post_deploy.expect_status = {value}: give an HTTP status"));
+        section.note(
+            *line,
+            format!("post_deploy.expect_status = {value}: give an HTTP status"),
+        );
     }
-    let body = section.parsed("expect_body", |text| Pattern::parse(text).map_err(|e| e.to_string()));
+    let body = section.parsed("expect_body", |text| {
+        Pattern::parse(text).map_err(|e| e.to_string())
+    });
     let revision = section.switch("expect_revision");
     let plan = plan(&section);
     let auto_rollback = auto_rollback(&section, means, settings);
@@ -78,7 +83,10 @@ fn url(section: &Table<'_>, settings: &Settings) -> Option<String> {
     });
     let (has_url, has_path) = (section.has("url"), section.has("path"));
     if has_url && has_path {
-        section.note(section.line_of("path"), "post_deploy has url and path; keep one of them");
+        section.note(
+            section.line_of("path"),
+            "post_deploy has url and path; keep one of them",
+        );
         return None;
     }
     if has_url {
@@ -87,8 +95,12 @@ fn url(section: &Table<'_>, settings: &Settings) -> Option<String> {
     let Some(base) = &settings.post_deploy.base_url else {
         let line = section.line_of("path");
         let problem = match has_path {
-            true => "post_deploy.path needs the setting post_deploy.base_url, which is not set; set it, or give url",
-            false => "post_deploy.url is missing: give the address to look at, or path and the setting post_deploy.base_url",
+            true => {
+                "post_deploy.path needs the setting post_deploy.base_url, which is not set; set it, or give url"
+            }
+            false => {
+                "post_deploy.url is missing: give the address to look at, or path and the setting post_deploy.base_url"
+            }
         };
         section.note(line, problem);
         return None;

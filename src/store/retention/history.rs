@@ -10,7 +10,8 @@ use crate::domain::id::{BatchId, TaskId};
 use crate::domain::retry::Scope;
 use crate::domain::time::Timestamp;
 use crate::schema::{
-    batches, deploys, events, evidence, gestures, intents, jobs, probes, retry_audit, retry_scopes, runs, tasks,
+    batches, deploys, events, evidence, gestures, intents, jobs, probes, retry_audit, retry_scopes, runs,
+    tasks,
 };
 use crate::store::decode::rows;
 use crate::store::retries::Retried;

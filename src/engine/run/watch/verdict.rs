@@ -160,7 +160,8 @@ pub(super) async fn roll_back(
 ) -> Result<Step, EngineError> {
     let (taken, why) = match a.project.config.deploy.hook.clone() {
         Some(hook) => {
-            let ended = hook::run(engine, a, &hook, hook::Action::Rollback, deploy).await?;
+            let since = deploy.judged_at.unwrap_or(deploy.created_at);
+            let ended = hook::run(engine, a, &hook, hook::Action::Rollback { since }, deploy).await?;
             let live = live(engine, a, &ended.said).await;
             rolled_back(&ended.said, live.as_ref(), &deploy.revision, deploy.previous.as_deref())
         }
