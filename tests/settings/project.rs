@@ -386,7 +386,21 @@ fn mistakes_in_staging_are_named() {
             "[[stage]]\nname = \"work\"\nrole = \"developer\"\ngates = [\"staging_status\", \"staging_image_fresh\"]\n[[stage]]\nname = \"done\"",
         ),
     ];
-    assert_snapshot!(all.join("\n"), @"");
+    assert_snapshot!(all.join("\n"), @r#"
+    /x/projects/shop.toml:2: staging.deploy_command is missing: give the command that deploys ORCH_REVISION to staging
+    /x/projects/shop.toml:2: staging.check_command is missing: give the command that checks staging and prints its report
+    /x/projects/shop.toml:3: unknown key "staging.url"; here can stand: deploy_command, check_command, timeout_s, infra_allowed, tolerate_infra, required, revision_command, revision_url
+    /x/projects/shop.toml:8: staging.timeout_s = 0: give a whole number of at least 1
+    /x/projects/shop.toml:5: staging and its checks may take 4640 s, and the reaper ends them after 3300: lower a timeout_s, or raise reaper.max_running_s by 1341
+    /x/projects/shop.toml:8: tolerate_infra = true, but infra_allowed names no check that may fail; name them
+    /x/projects/shop.toml:8: staging.required: the name of a check is not empty
+    /x/projects/shop.toml:8: revision_url: give an http:// or https:// address, without user and password
+    /x/projects/shop.toml:8: revision_url: give an http:// or https:// address, without user and password
+    /x/projects/shop.toml:9: revision_command and revision_url: keep one of them
+    /x/projects/shop.toml:5: [staging] is never used: no [[stage]] has the gate "staging_status"; add it, or remove the section
+    /x/projects/shop.toml:8: the agent and the checks of this stage may take 3630 s, and the reaper ends them after 3300: lower a timeout_s, or raise reaper.max_running_s by 331
+    /x/projects/shop.toml:11: gate "staging_image_fresh" can never be green: nothing says what staging runs; set revision_command or revision_url in [staging]
+    "#);
 }
 
 #[test]
@@ -406,7 +420,13 @@ fn records_go_onto_a_ref_that_is_not_main() {
         with("refs/tags/x", "main").unwrap_err(),
         with("refs/heads/a b", "main").unwrap_err(),
     ];
-    assert_snapshot!(all.join("\n"), @"");
+    assert_snapshot!(all.join("\n"), @r#"
+    /x/projects/shop.toml:3: records_ref = "refs/heads/trunk" is the main branch, which receives nothing but merges; give another one, such as "refs/heads/orch-records"
+    /x/projects/shop.toml:3: records_ref = "orch-records": give a full ref such as "refs/heads/orch-records"
+    /x/projects/shop.toml:3: records_ref = "refs/orch/records": refs/orch/ is Orch's own; give a full ref such as "refs/heads/orch-records"
+    /x/projects/shop.toml:3: records_ref = "refs/tags/x": refs/tags/ holds nothing that grows; give a full ref such as "refs/heads/orch-records"
+    /x/projects/shop.toml:3: records_ref = "refs/heads/a b": git does not take that name; give a full ref such as "refs/heads/orch-records"
+    "#);
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn onward(name: &str) -> Onward {
         "ci red too often" => Onward::Escalate(red("ci_green")),
         "verdict red" => Onward::RollBack(to, red("reviewer_verdict")),
         "verdict red too often" => Onward::Escalate(red("tests_passed")),
+        "stale" => Onward::Restage(red("staging_image_fresh")),
         "person" => Onward::WaitHuman(answer("analysis_approved", Verdict::pending("you"))),
         "pending" => Onward::AskAgain(answer("ci_green", Verdict::pending("runs"))),
         "unknown" => Onward::AskAgain(answer("ci_green", Verdict::unknown("no answer"))),
@@ -156,6 +157,8 @@ fn what_heals_a_forgotten_task() {
         ("development", "j", "pending", developer),
         ("deploy-staging", "j", "pending", LOOK),
         ("deploy", "j", "pending", MERGE),
+        // Counted by the job that asks, and by nobody else.
+        ("deploy-staging", "j", "stale", LOOK),
         // People are asked, and nothing is decided for them.
         ("analysis", "w", "person", Heal::GoOn),
         ("analysis", "j", "person", work(Role::Analyst)),
@@ -171,7 +174,15 @@ fn what_heals_a_forgotten_task() {
 fn of_a_parked_task_only_green_is_heard() {
     for status in [TaskStatus::Blocked, TaskStatus::NeedsInput] {
         assert_eq!(healed("development", status, "w", "green"), Heal::GoOn);
-        for words in ["merge", "confirm", "ci red", "verdict red", "person", "pending"] {
+        for words in [
+            "merge",
+            "confirm",
+            "ci red",
+            "verdict red",
+            "stale",
+            "person",
+            "pending",
+        ] {
             assert_eq!(healed("development", status, "w", words), Heal::Leave, "{words}");
         }
         assert_eq!(healed("development", status, "j", "green"), Heal::Leave);

@@ -14,7 +14,7 @@ pub enum RevisionSource {
 /// Reads the two keys; one of them may be set.
 pub(super) fn revision(section: &Table<'_>) -> Option<RevisionSource> {
     let command = section.text("revision_command");
-    let url = section.parsed("revision_url", http_url);
+    let url = http_url(section, "revision_url");
     match (command, url) {
         (Some(command), Some(url)) => {
             let line = command.line.max(url.line);
@@ -27,16 +27,19 @@ pub(super) fn revision(section: &Table<'_>) -> Option<RevisionSource> {
     }
 }
 
-/// An address that may be asked, without credentials: it is shown to people.
-pub(super) fn http_url(text: &str) -> Result<String, String> {
+/// An address that may be asked, without credentials: it is shown to people. A wrong one is not.
+pub(super) fn http_url(section: &Table<'_>, key: &'static str) -> Option<At<String>> {
+    let At { value: text, line } = section.text(key)?;
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
     let host = rest.and_then(|r| r.split(['/', '?', '#']).next());
     let usable = host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
         && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    match usable {
-        true => Ok(text.to_owned()),
-        false => Err("give an http:// or https:// address, without user and password".to_owned()),
+    if !usable {
+        let problem = format!("{key}: give an http:// or https:// address, without user and password");
+        section.note(line, problem);
+        return None;
     }
+    Some(At { value: text, line })
 }
