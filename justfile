@@ -39,7 +39,7 @@ bench *filter:
 deny:
     cargo deny check
 
-# Lets the service die at every fail point, at so many, or at those of a name, on both databases (ORCH_TEST_POSTGRES names the server).
+# Lets the service die at every fail point, at so many, or at those of a name or a play (`Gitea`), on both databases (ORCH_TEST_POSTGRES names the server).
 crash points="all":
     ORCH_TEST_CRASH_POINTS={{ points }} cargo test --locked --test orch -- crash::whoever --nocapture --test-threads 1
 

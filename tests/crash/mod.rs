@@ -21,7 +21,8 @@ use std::time::Instant;
 use play::{PLAYS, Play};
 use scene::{Database, End, Scene};
 
-/// How many points each database dies at in an everyday run; `all` is every one, any other word those with it in them.
+/// How many points each database dies at in an everyday run; `all` is every one, any other word those with it in them or
+/// of the play of that name.
 const POINTS: &str = "ORCH_TEST_CRASH_POINTS";
 const EVERYDAY: usize = 6;
 /// Walks at the same time: they wait for processes most of the time.
@@ -65,7 +66,10 @@ fn play_all(database: Database) -> Option<Undisturbed> {
     let (mut points, mut ends): (Vec<Death>, _) = (Vec::new(), Vec::new());
     for (play, (reached, end)) in PLAYS.into_iter().zip(traced) {
         for point in reached {
-            match points.iter_mut().find(|death| death.point == point) {
+            let plays = |death: &&mut Death| death.plays.first().is_some_and(|first| alone(*first, &point));
+            let own = alone(play, &point);
+            let mut known = points.iter_mut().filter(|death| death.point == point);
+            match known.find(|death| plays(death) == own) {
                 Some(death) if death.plays.contains(&play) => {}
                 Some(death) => death.plays.push(play),
                 None => points.push(Death {
@@ -79,12 +83,24 @@ fn play_all(database: Database) -> Option<Undisturbed> {
     Some(Undisturbed { points, ends })
 }
 
+/// A merge at Gitea is another one than git's: what is on the way there is died at for both.
+fn alone(play: Play, point: &str) -> bool {
+    let on_the_way = [
+        "engine::deliver", "engine::lease", "engine::merge", "engine::run::forge", "engine::run::judge",
+        "engine::run::merge", "engine::run::perform", "git push",
+    ];
+    play == Play::Gitea && on_the_way.iter().any(|part| point.contains(part))
+}
+
 /// Of these points, those that are to be died at now: all, those of a name, or some from everywhere in the walk.
 fn chosen(points: &[Death]) -> Vec<&Death> {
     let asked = std::env::var(POINTS).ok();
     let wanted = match asked.as_deref().map(|asked| (asked, asked.parse())) {
         Some(("all", _)) => return points.iter().collect(),
-        Some((word, Err(_))) => return points.iter().filter(|d| d.point.contains(word)).collect(),
+        Some((word, Err(_))) => {
+            let of = |d: &&Death| d.point.contains(word) || format!("{:?}", d.plays[0]) == word;
+            return points.iter().filter(of).collect();
+        }
         Some((_, Ok(number))) => number,
         None => EVERYDAY,
     };

@@ -176,7 +176,7 @@ fn is_ancestor(repo: &Path, a: &str, b: &str) -> bool {
 /// One merges; the other is rebased onto it, tested again, and merged.
 fn both_get_in(place: Place, database: Database) {
     let work = (
-        "set -eu\n[ ! -e broken ]\n",
+        "set -eu\n[ ! -e broken ]\n[ -e README.md ]\n",
         "mkdir -p src; echo x >\"src/$ORCH_WORK_ITEM.txt\"; commit 'write it'",
     );
     let Some(race) = race(place, database, work, "fast-forward") else {
