@@ -86,8 +86,14 @@ fn play_all(database: Database) -> Option<Undisturbed> {
 /// A merge at Gitea is another one than git's: what is on the way there is died at for both.
 fn alone(play: Play, point: &str) -> bool {
     let on_the_way = [
-        "engine::deliver", "engine::lease", "engine::merge", "engine::run::forge", "engine::run::judge",
-        "engine::run::merge", "engine::run::perform", "git push",
+        "engine::deliver",
+        "engine::lease",
+        "engine::merge",
+        "engine::run::forge",
+        "engine::run::judge",
+        "engine::run::merge",
+        "engine::run::perform",
+        "git push",
     ];
     play == Play::Gitea && on_the_way.iter().any(|part| point.contains(part))
 }

@@ -620,6 +620,6 @@ fn how_a_candidate_gets_into_main_is_one_of_four_words_and_for_merges_by_orch() 
     ] {
         assert_eq!(style(text).unwrap(), wanted, "{text}");
     }
-    assert_snapshot!(style("style = 'octopus'").unwrap_err(), @"");
-    assert_snapshot!(style("gate = false\nstyle = 'squash'").unwrap_err(), @"");
+    assert_snapshot!(style("style = 'octopus'").unwrap_err(), @r#"/x/projects/shop.toml:4: merge.style = "octopus": give one of fast-forward, merge, squash, rebase"#);
+    assert_snapshot!(style("gate = false\nstyle = 'squash'").unwrap_err(), @"/x/projects/shop.toml:5: merge.style is for merges by Orch, and with merge.gate = false a person merges; remove one of them");
 }

@@ -1,6 +1,8 @@
 //! How a candidate comes into main, and what keeps it out.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use orch::engine::views::{JobView, TaskDetail};
@@ -149,4 +151,57 @@ fn a_bare_repository_is_delivered_to_as_well() {
     let id = service.add("Write it");
     let done = service.wait_status(&id, "done");
     assert_eq!(Some(repo.sha("main")), done.task.candidate);
+}
+
+#[test]
+fn main_that_was_rewritten_behind_a_merge_stops_the_next_one_until_a_person_says_so() {
+    let repo = Repo::bare();
+    let hook = repo.path.join("hooks/post-receive");
+    let script = "#!/bin/sh\nread old new ref\n[ \"$ref\" = refs/heads/main ] || exit 0\n\
+                  export GIT_AUTHOR_NAME=p GIT_AUTHOR_EMAIL=p@x GIT_COMMITTER_NAME=p GIT_COMMITTER_EMAIL=p@x\n\
+                  git update-ref refs/heads/main \"$(git commit-tree \"$old^{tree}\" -p \"$old\" -m undone)\"\n";
+    fs::write(&hook, script).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut service = Setup::new()
+        .project(Project::new("shop", &repo).then(ONE_STAGE))
+        .start();
+    let first = service.add("Write it");
+    let blocked = service.wait_status(&first, "blocked");
+    let why = blocked.task.reason.unwrap();
+    let lifted_by = format!("`orch lease release {} --merges`", repo.path.display());
+    assert!(why.contains("main is at") && why.contains(&lifted_by), "{why}");
+
+    let second = service.add("Write more");
+    let waits = |d: &TaskDetail| {
+        let why = waiting_merge(d).or_else(|| d.jobs.iter().find(|j| j.status == "queued"));
+        why.and_then(|j| j.error.as_deref())
+            .is_some_and(|why| why.contains("merges are stopped"))
+    };
+    service.wait_task(&second, "waits for the merges to go on", waits);
+    let main = repo.sha("main");
+    let listed = service.cli_ok(&["lease", "list"]);
+    assert!(
+        listed.contains("MERGES STOPPED") && listed.contains(&first),
+        "{listed}"
+    );
+    let listed: serde_json::Value =
+        serde_json::from_str(&service.cli_ok(&["lease", "list", "--json"])).unwrap();
+    assert_eq!(
+        (&listed["held"], &listed["stopped"][0]["task"]),
+        (&serde_json::json!([]), &first.as_str().into())
+    );
+    assert_eq!(service.queue().merges_stopped.len(), 1);
+    assert!(service.cli_ok(&["queue"]).contains("are stopped"));
+
+    service.stop();
+    service.start();
+    service.wait_task(&second, "waits still", waits);
+    assert_eq!(repo.sha("main"), main);
+    fs::remove_file(&hook).unwrap();
+    let said = service.cli_ok(&["lease", "release", "shop", "--merges"]);
+    assert!(said.contains("Merges go on."), "{said}");
+    let done = service.wait_status(&second, "done");
+    assert_eq!(Some(repo.sha("main")), done.task.candidate);
+    let again = service.cli(&["lease", "release", "shop", "--merges"]);
+    assert!(!again.status.success());
 }

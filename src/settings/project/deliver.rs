@@ -152,12 +152,12 @@ pub(super) fn merge(
         let problem = "merge.gate = true, but there is no test_command to test a candidate with; set one";
         section.note(at.line, problem);
     }
-    let gate = written.map_or(settings.merge.gate_enabled, |at| at.value) && covered && tests;
-    if let Some(at) = style.as_ref().filter(|_| !gate) {
-        let problem =
-            "merge.style is for merges by Orch, and without the merge gate a person merges; remove it";
+    let written_off = written.as_ref().is_some_and(|at| !at.value);
+    if let Some(at) = style.as_ref().filter(|_| written_off) {
+        let problem = "merge.style is for merges by Orch, and with merge.gate = false a person merges; remove one of them";
         section.note(at.line, problem);
     }
+    let gate = written.map_or(settings.merge.gate_enabled, |at| at.value) && covered && tests;
     (gate, style.map_or_else(MergeStyle::default, |at| at.value))
 }
 
