@@ -10,6 +10,7 @@ pub mod check;
 mod contain;
 pub mod deliver;
 pub mod deploys;
+mod error;
 pub mod gestures;
 pub mod heal;
 pub mod host;
@@ -54,13 +55,13 @@ use crate::agents::{Presets, Prices};
 use crate::domain::id::{InstanceId, ProjectId, ProjectName};
 use crate::domain::job::Claim;
 use crate::domain::time::Timestamp;
-use crate::git::GitError;
 use crate::integrations::tracker::plane;
-use crate::process::{Moment, ProcessError};
+use crate::process::Moment;
 use crate::settings::Settings;
-use crate::store::{Retry, Store, StoreError, jobs};
+use crate::store::{Store, StoreError, jobs};
 
 pub(crate) use contain::blocking;
+pub use error::EngineError;
 pub use project::ProjectHandle;
 
 /// Something may go on now. Hints only make things fast: every receiver finds the same by its own tick.
@@ -309,97 +310,5 @@ impl Engine {
         self.changed.send_modify(|n| *n += 1);
         self.hint(Hint::Jobs);
         self.hint(Hint::Outbox);
-    }
-}
-
-/// What went wrong, told to whoever asked.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// No such thing: check the name.
-    #[error("{what}")]
-    NotFound {
-        /// What was looked for.
-        what: String,
-    },
-    /// What was given cannot be used: correct it.
-    #[error("{what}")]
-    Invalid {
-        /// What is wrong and what would be right.
-        what: String,
-    },
-    /// It does not fit the present state: look and decide anew.
-    #[error("{what}")]
-    Conflict {
-        /// Why not.
-        what: String,
-    },
-    /// Too much at once: try again in a moment.
-    #[error("the database is busy: try again in a moment")]
-    Saturated,
-    /// Somebody else was first: nothing was written.
-    #[error("somebody else changed it first: look again")]
-    Lost,
-    /// The merge lease expired under a job that still runs, or merges were stopped: it is asked for again.
-    #[error("the merge lease was taken away meanwhile")]
-    LeaseLost,
-    /// Others may take this instance's jobs soon: it does nothing until the database has heard it again.
-    #[error("the database has not heard this service for too long: it goes on when it is heard again")]
-    OutOfTime,
-    /// The database failed.
-    #[error(transparent)]
-    Store(StoreError),
-    /// git failed.
-    #[error(transparent)]
-    Git(#[from] GitError),
-    /// A process could not be handled.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A file could not be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// What was begun about it before still hangs: it is passed over. People were told when it began to.
-    #[error("what was begun about it before still hangs")]
-    Hangs,
-    /// A defect in Orch, contained.
-    #[error("{0}")]
-    Broken(String),
-}
-
-impl From<StoreError> for EngineError {
-    fn from(e: StoreError) -> Self {
-        match e {
-            StoreError::Saturated => Self::Saturated,
-            other => Self::Store(other),
-        }
-    }
-}
-
-impl EngineError {
-    /// Whether it may pass by itself.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Saturated | Self::OutOfTime => StoreError::Saturated.retry(),
-            Self::Store(e) => e.retry(),
-            Self::NotFound { .. }
-            | Self::Invalid { .. }
-            | Self::Conflict { .. }
-            | Self::Lost
-            | Self::LeaseLost
-            | Self::Hangs
-            | Self::Git(_)
-            | Self::Process(_)
-            | Self::File { .. }
-            | Self::Broken(_) => Retry::Never,
-        }
-    }
-
-    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::File { path, source }
     }
 }

@@ -45,7 +45,10 @@ impl Production {
         let revision = folder.path().join("revision");
         let service = FakeService::new(move |_| {
             let runs = fs::read_to_string(&revision).unwrap_or_default();
-            Reply::new(*now.lock().unwrap(), format!("{{\"revision\":\"{}\"}}", runs.trim()))
+            Reply::new(
+                *now.lock().unwrap(),
+                format!("{{\"revision\":\"{}\"}}", runs.trim()),
+            )
         });
         fs::write(folder.path().join("revision"), "0".repeat(40)).unwrap();
         Self {
@@ -98,7 +101,12 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 async fn deployed(house: &House) -> TaskId {
     let task = house.add("Sell more").await;
     within(house.run_all()).await;
-    assert_eq!(house.stands(task).await, "done done", "{:?}", house.events(task).await);
+    assert_eq!(
+        house.stands(task).await,
+        "done done",
+        "{:?}",
+        house.events(task).await
+    );
     task
 }
 
@@ -164,13 +172,19 @@ async fn a_window_of_good_looks_is_healthy(backend: Backend) {
     let [watching] = &stands.watching[..] else {
         panic!("{stands:?}");
     };
-    assert_eq!((watching.probes, watching.probes_over, watching.failed), (Some(30), 29, 0));
+    assert_eq!(
+        (watching.probes, watching.probes_over, watching.failed),
+        (Some(30), 29, 0)
+    );
     assert_eq!(watching.revision, house.main().to_string());
     looks(&house, 1).await;
     assert_eq!(verdicts(&house), ["HEALTHY NONE"]);
     assert_eq!((seen(&house), production.asked()), (".".repeat(30), before + 30));
     assert_eq!(house.stands(task).await, "done done");
-    assert_eq!(house.job_words(task).await.last().unwrap(), "post-deploy-monitor done");
+    assert_eq!(
+        house.job_words(task).await.last().unwrap(),
+        "post-deploy-monitor done"
+    );
     let log = log(&house);
     for line in [
         "post_deploy_status: HEALTHY",
@@ -184,7 +198,10 @@ async fn a_window_of_good_looks_is_healthy(backend: Backend) {
     assert_eq!((told(&house, "degraded"), told(&house, "rolled-back")), (0, 0));
     assert_eq!(production.calls(), ["deploy"]);
     let stands = production::stands(&house.engine).await.unwrap();
-    assert_eq!((stands.watching, stands.last.unwrap().status), (Vec::new(), "HEALTHY".to_owned()));
+    assert_eq!(
+        (stands.watching, stands.last.unwrap().status),
+        (Vec::new(), "HEALTHY".to_owned())
+    );
     // Nothing is left that would be looked at again.
     looks(&house, 3).await;
     assert_eq!((production.asked(), house.count("probes")), (before + 30, 33));
@@ -203,7 +220,10 @@ async fn three_failures_in_a_row_are_told_once_and_change_nothing_else(backend: 
     assert_eq!((told(&house, "degraded"), production.calls().len()), (1, 1));
     assert_eq!(house.stands(task).await, "done done");
     let log = log(&house);
-    assert!(log.contains("action_taken: ALERT_ONLY") && log.contains("checks_failed: 3"), "{log}");
+    assert!(
+        log.contains("action_taken: ALERT_ONLY") && log.contains("checks_failed: 3"),
+        "{log}"
+    );
     assert!(log.contains("HTTP 503 instead of 200"), "{log}");
     let before = production.asked();
     looks(&house, 20).await;
@@ -222,7 +242,10 @@ async fn one_that_flaps_is_healthy_in_the_end(backend: Backend) {
         looks(&house, 5).await;
     }
     looks(&house, 6).await;
-    assert_eq!((seen(&house), verdicts(&house)), (["x....."; 4].concat() + "......", vec!["HEALTHY NONE".to_owned()]));
+    assert_eq!(
+        (seen(&house), verdicts(&house)),
+        (["x....."; 4].concat() + "......", vec!["HEALTHY NONE".to_owned()])
+    );
 }
 
 async fn what_degrades_is_rolled_back_once_and_not_deployed_again(backend: Backend) {
@@ -298,7 +321,11 @@ async fn what_nobody_saw_while_the_service_was_down_is_missing(backend: Backend)
     down(backend, &mut house, INTERVAL * 8).await;
     within(house.run_all()).await;
     // One is due, and the one before it is late by just an interval.
-    assert_eq!(production.asked(), before + 2, "what is over is not looked at any more");
+    assert_eq!(
+        production.asked(),
+        before + 2,
+        "what is over is not looked at any more"
+    );
     assert_eq!(seen(&house), format!("{}------..", ".".repeat(8)));
     looks(&house, 14).await;
     assert_eq!(seen(&house), format!("{}------{}", ".".repeat(8), ".".repeat(16)));
@@ -331,7 +358,9 @@ async fn a_rollback_whose_service_dies_is_gone_on_with_and_not_begun_again(backe
     let began = production.folder.path().join("began");
     within(async {
         let mut driving = house.driving(claim);
-        driving.until("the hook rolls back", async || began.exists()).await;
+        driving
+            .until("the hook rolls back", async || began.exists())
+            .await;
     })
     .await;
     assert_eq!(verdicts(&house), ["DEGRADED ROLLING_BACK"]);
@@ -348,7 +377,10 @@ async fn an_unclear_rollback_is_settled_by_what_production_runs(backend: Backend
     for (script, expected) in [
         ("exit 1", "DEGRADED ROLLBACK_FAILED"),
         ("exit 2", "DEGRADED ROLLBACK_FAILED"),
-        ("echo $ORCH_PREVIOUS >\"$production/revision\"; exit 2", "DEGRADED ROLLED_BACK"),
+        (
+            "echo $ORCH_PREVIOUS >\"$production/revision\"; exit 2",
+            "DEGRADED ROLLED_BACK",
+        ),
         ("rm \"$production/revision\"; exit 2", "DEGRADED ROLLBACK_UNKNOWN"),
     ] {
         let production = Production::new();
@@ -365,9 +397,10 @@ async fn an_unclear_rollback_is_settled_by_what_production_runs(backend: Backend
 
 async fn a_self_hosting_project_is_never_rolled_back_by_itself(backend: Backend) {
     let production = Production::new();
-    let stages = production
-        .stages("exit 0", "")
-        .replace("rollback_to = \"development\"", "rollback_to = \"development\"\nconfirm = true");
+    let stages = production.stages("exit 0", "").replace(
+        "rollback_to = \"development\"",
+        "rollback_to = \"development\"\nconfirm = true",
+    );
     let plan: Plan = backend.plan(&stages).top("self_hosting = true");
     let house = plan.set("post_deploy.auto_rollback = true").build().await;
     let task = house.add("Sell more").await;
@@ -399,7 +432,11 @@ async fn without_a_hook_the_merge_is_watched(backend: Backend) {
 async fn switched_off_nobody_looks_and_the_job_waits(backend: Backend) {
     let production = Production::new();
     let stages = production.stages("exit 0", "auto_rollback = true");
-    let house = backend.plan(&stages).set("post_deploy.enabled = false").build().await;
+    let house = backend
+        .plan(&stages)
+        .set("post_deploy.enabled = false")
+        .build()
+        .await;
     let task = deployed(&house).await;
     house.later(INTERVAL * 5);
     let before = house.dump();
@@ -417,7 +454,14 @@ async fn whatever_ends_the_job_the_task_stays_done(backend: Backend) {
     let task = deployed(&house).await;
     looks(&house, 2).await;
     // A person's gestures on a task that is done change nothing.
-    for gesture in ["approved", "rejected", "blocked", "cancelled", "in-progress", "confirm-deploy"] {
+    for gesture in [
+        "approved",
+        "rejected",
+        "blocked",
+        "cancelled",
+        "in-progress",
+        "confirm-deploy",
+    ] {
         house.gesture(task, gesture).await;
         assert_eq!(house.stands(task).await, "done done", "{gesture}");
     }
@@ -433,7 +477,10 @@ async fn whatever_ends_the_job_the_task_stays_done(backend: Backend) {
     within(house.run_all()).await;
     house.later(INTERVAL);
     let claim = house.claim_one().await;
-    house.sql(&format!("UPDATE jobs SET stage = 'gone' WHERE id = {}", claim.job));
+    house.sql(&format!(
+        "UPDATE jobs SET stage = 'gone' WHERE id = {}",
+        claim.job
+    ));
     assert_eq!(within(house.drive(claim)).await, Driven::Over);
     assert_eq!(house.stands(second).await, "done done");
     assert_eq!(verdicts(&house)[1], "INCONCLUSIVE NONE");

@@ -33,6 +33,7 @@ pub struct TestService {
     env: Vec<(String, String)>,
     child: Option<ServiceChild>,
     contained: bool,
+    supervisor: Option<PathBuf>,
     address: String,
 }
 
@@ -48,6 +49,7 @@ impl TestService {
             env,
             child: None,
             contained: false,
+            supervisor: None,
             address: String::new(),
         }
     }
@@ -166,6 +168,11 @@ impl TestService {
         false
     }
 
+    /// From now on a script starts it, and starts it again when it ends: `serve` and its arguments are the script's.
+    pub fn supervised(&mut self, script: &Path) {
+        self.supervisor = Some(script.to_owned());
+    }
+
     /// The first process of its container, as it is numbered outside; none yet where it is still being started.
     pub fn first_process(&self) -> Option<i32> {
         let around = self.child.as_ref().and_then(ServiceChild::pid)?;
@@ -177,13 +184,17 @@ impl TestService {
         let own = env!("CARGO_BIN_EXE_orch");
         let serve: [OsString; 3] = ["serve".into(), "--config".into(), self.config().into()];
         let around = CONTAINER.into_iter().chain([own]).map(OsString::from);
-        let args: Vec<_> = match self.contained {
-            true => around.chain(serve).collect(),
-            false => serve.into(),
+        let (program, args): (_, Vec<_>) = match (&self.supervisor, self.contained) {
+            (Some(script), _) => {
+                let script = [OsString::from(script)].into_iter();
+                ("sh", script.chain(serve).collect())
+            }
+            (None, true) => ("unshare", around.chain(serve).collect()),
+            (None, false) => (own, serve.into()),
         };
         let log = self.home.join("service.log");
         let command = ServiceCommand {
-            program: Path::new(if self.contained { "unshare" } else { own }),
+            program: Path::new(program),
             args: &args,
             env: &self.environment(),
             cwd: &self.home,

@@ -93,7 +93,9 @@ impl Setup {
         let service = TestService::new(self.env);
         let mut settings = format!("data_dir = '{}'\n", service.data().display());
         // Port 0: the system gives one that is free, which the log tells.
-        writeln!(settings, "server.listen = '127.0.0.1:0'").unwrap();
+        if !self.settings.contains_key("server.listen") {
+            writeln!(settings, "server.listen = '127.0.0.1:0'").unwrap();
+        }
         for (key, value) in &self.settings {
             writeln!(settings, "{key} = {value}").unwrap();
         }

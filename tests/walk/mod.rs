@@ -23,6 +23,7 @@ mod pruning;
 mod questions;
 mod races;
 mod rescue;
+mod self_deploy;
 mod spares;
 mod ssh_nodes;
 mod stopped;

@@ -58,7 +58,11 @@ impl Production {
                     echo \"$ORCH_PREVIOUS\" >\"$production/revision\"\nexit 0\nfi\n\
                     echo \"$ORCH_REVISION\" >\"$production/revision\"\n";
         let folder = self.folder.path().display().to_string();
-        fs::write(self.path("hook.sh"), hook.replace("'$production'", &format!("'{folder}'"))).unwrap();
+        fs::write(
+            self.path("hook.sh"),
+            hook.replace("'$production'", &format!("'{folder}'")),
+        )
+        .unwrap();
         let sections = format!(
             "[deploy]\nrequire_manual_approve = false\nhook = ['sh', '{folder}/hook.sh']\nrevision_command = 'cat {folder}/revision'\n\
              [post_deploy]\nurl = '{}/'\nexpect_revision = true\nprobes = 30\nwarm_up_s = 0\n{watched}\n",
@@ -103,7 +107,10 @@ fn production_is_watched_over_a_restart() {
     let id = service.add("Write it");
     service.wait_status(&id, "done");
     wait_until("some probes", || {
-        stands(&service).watching.first().is_some_and(|w| w.probes_over >= 5)
+        stands(&service)
+            .watching
+            .first()
+            .is_some_and(|w| w.probes_over >= 5)
     });
     let shown = service.cli_ok(&["queue"]);
     assert!(shown.contains("is watched until"), "{shown}");
@@ -112,7 +119,10 @@ fn production_is_watched_over_a_restart() {
     wait_until("a verdict", || stands(&service).last.is_some());
     let stands = stands(&service);
     let last = stands.last.unwrap();
-    assert_eq!((last.task, last.action, stands.watching.len()), (id.clone(), "NONE".to_owned(), 0));
+    assert_eq!(
+        (last.task, last.action, stands.watching.len()),
+        (id.clone(), "NONE".to_owned(), 0)
+    );
     assert_eq!(last.revision, repo.sha("main"));
     let log = log(&repo, &id);
     let (total, missing) = (number(&log, "checks_total"), number(&log, "checks_missing"));
@@ -122,7 +132,10 @@ fn production_is_watched_over_a_restart() {
     assert!(asked == total || asked == total + 1, "{asked} {log}");
     // How long the restart took is the machine's business; a gap is neither good nor bad.
     let expected = if total >= 24 { "HEALTHY" } else { "INCONCLUSIVE" };
-    assert!(log.starts_with(&format!("---\npost_deploy_status: {expected}\n")), "{log}");
+    assert!(
+        log.starts_with(&format!("---\npost_deploy_status: {expected}\n")),
+        "{log}"
+    );
     assert_eq!(service.task(&id).task.status, "done");
 }
 
@@ -146,7 +159,9 @@ fn a_broken_version_is_rolled_back_once_though_the_service_dies_meanwhile() {
     assert!(shown.contains("is being rolled back"), "{shown}");
     fs::remove_file(production.path("hold")).unwrap();
     wait_until("the rollback to end", || {
-        stands(&service).last.is_some_and(|last| last.action == "ROLLED_BACK")
+        stands(&service)
+            .last
+            .is_some_and(|last| last.action == "ROLLED_BACK")
     });
     assert_eq!(production.calls(), ["deploy", "rollback"]);
     let runs = fs::read_to_string(production.path("revision")).unwrap();

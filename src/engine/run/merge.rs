@@ -16,7 +16,7 @@ use crate::domain::task::{Task, TaskStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::walk;
 use crate::store::intents::{Intent, IntentKind, NewIntent};
-use crate::store::{Conn, StoreError, intents, merge_stops, quarantine, tasks};
+use crate::store::{Conn, intents, merge_stops};
 
 use super::super::check;
 use super::super::lease::{self, Asked, MergeLease, Waiting};
@@ -28,6 +28,7 @@ use super::forge::{self, Came, Went};
 use super::judge;
 use super::locally;
 use super::perform::LEASE_FALLBACK;
+use super::quarantined;
 use super::{Attempt, Step};
 
 const GATE: &str = "branch_mergeable";
@@ -79,8 +80,8 @@ async fn recorded(engine: &Engine, a: &Attempt) -> Result<Option<Intent>, Engine
 async fn under_lease(engine: &Engine, a: &mut Attempt, lease: &MergeLease) -> Result<Step, EngineError> {
     let recorded = recorded(engine, a).await?;
     let (head, main, contained) = positions(a).await?;
-    if let Some(bad) = quarantined(engine, a, &main).await? {
-        return refuse(engine, a, bad).await;
+    if let Some(why) = quarantined::tip(engine, a, &main).await? {
+        return quarantined::refuse(engine, a, why).await;
     }
     // Main has it already: we died around the merge, or a person was faster. There is no second merge.
     let intended = recorded.filter(|i| word(i, "head") == Some(head.as_str()));
@@ -338,57 +339,6 @@ async fn void(engine: &Engine, a: &mut Attempt, back: Stage) -> Result<Step, Eng
     Ok(Step::Over)
 }
 
-/// The tip of main, where another task's deploy of it failed or was rolled back: whatever is deployed on top would bring it
-/// to production again.
-async fn quarantined(engine: &Engine, a: &Attempt, main: &Sha) -> Result<Option<String>, EngineError> {
-    if a.project.config.deploy.hook.is_none() {
-        return Ok(None);
-    }
-    let (project, own, tip) = (a.task.project_id, a.task.id, main.clone());
-    let read = engine.store().read(move |tx| {
-        let found = quarantine::of(tx, project, &tip)?.filter(|q| q.task_id != own);
-        Ok::<_, StoreError>(match found {
-            Some(q) => Some((tasks::by_id(tx, q.task_id)?.map(|t| t.work_item_id), q)),
-            None => None,
-        })
-    });
-    Ok(read.await?.map(|(brought_by, q)| {
-        let by = brought_by.map_or_else(|| format!("task #{}", q.task_id), |id| id.to_string());
-        format!(
-            "main is at {}, which {by} brought and which is quarantined: {}; bring main on by its task or by a revert, or release it with              `orch deploy release {} {}`",
-            q.revision.short(),
-            q.reason,
-            a.project.config.name,
-            q.revision.short(),
-        )
-    }))
-}
-
-/// Nothing is merged on top of a quarantined main. A person's confirmation is void, and asked for again.
-async fn refuse(engine: &Engine, a: &mut Attempt, why: String) -> Result<Step, EngineError> {
-    if !a.stage.confirm {
-        return snooze(engine, a, why, Until::Pause(a.pause(engine))).await;
-    }
-    let ending = Ending::new(a.hold(), JobEnd::Done);
-    in_one_write(engine, a, move |tx, s, task| {
-        transition::end_claim(tx, &ending, s.now)?;
-        intents::void_open(tx, task.id, IntentKind::Confirm, s.now)?;
-        let text = format!("Confirm Deploy is refused: {why}. Confirm Deploy again when that is done.");
-        let b = Briefing::line("deploy", text.clone());
-        let waiting = transition::stand(tx, s.now, task, TaskStatus::WaitingHuman, Some(text.clone()), &b)?;
-        transition::notify(
-            tx,
-            &waiting,
-            "confirm",
-            &format!("{}: {text}", waiting.work_item_id),
-            s.now,
-        )?;
-        transition::comment(tx, &waiting, "confirm", &text, s.now)
-    })
-    .await?;
-    Ok(Step::Over)
-}
-
 /// When a job that waits looks again.
 pub(super) enum Until {
     /// After this.
@@ -421,7 +371,7 @@ pub(super) async fn snooze(
 }
 
 /// One transaction, which ends the claim.
-async fn in_one_write(
+pub(super) async fn in_one_write(
     engine: &Engine,
     a: &mut Attempt,
     write: impl FnOnce(&mut Conn, &Setting, &Task) -> Result<(), Abort> + Send + 'static,

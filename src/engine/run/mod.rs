@@ -17,6 +17,7 @@ mod merge;
 mod pauses;
 mod perform;
 mod prepare;
+mod quarantined;
 pub(super) mod reaped;
 mod reserved;
 mod spending;

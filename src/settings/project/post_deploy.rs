@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Settings;
-use super::revision::http_url;
+use super::revision::{http_url, is_http_url};
 use super::table::{At, Table};
 use crate::domain::post_deploy::{Expect, Pattern, Plan};
 
@@ -76,7 +76,7 @@ pub(super) fn post_deploy(top: &Table<'_>, means: &Means, settings: &Settings) -
 
 /// `url`, or `path` below the setting `post_deploy.base_url`.
 fn url(section: &Table<'_>, settings: &Settings) -> Option<String> {
-    let url = section.parsed("url", http_url);
+    let url = http_url(section, "url");
     let path = section.parsed("path", |text| match text.starts_with('/') {
         true => Ok(text.to_owned()),
         false => Err("begin it with a slash".to_owned()),
@@ -111,9 +111,12 @@ fn url(section: &Table<'_>, settings: &Settings) -> Option<String> {
         (None, false) => String::new(),
     };
     let whole = format!("{base}{path}");
-    http_url(&whole)
-        .map_err(|why| section.note(section.line_of("path"), format!("{whole:?}: {why}")))
-        .ok()
+    if !is_http_url(&whole) {
+        let problem = "the setting post_deploy.base_url and the path make no http:// or https:// address without user and password";
+        section.note(section.line_of("path"), problem);
+        return None;
+    }
+    Some(whole)
 }
 
 fn plan(section: &Table<'_>) -> Plan {

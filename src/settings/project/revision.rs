@@ -30,16 +30,20 @@ pub(super) fn revision(section: &Table<'_>) -> Option<RevisionSource> {
 /// An address that may be asked, without credentials: it is shown to people. A wrong one is not.
 pub(super) fn http_url(section: &Table<'_>, key: &'static str) -> Option<At<String>> {
     let At { value: text, line } = section.text(key)?;
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    let host = rest.and_then(|r| r.split(['/', '?', '#']).next());
-    let usable = host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    if !usable {
+    if !is_http_url(&text) {
         let problem = format!("{key}: give an http:// or https:// address, without user and password");
         section.note(line, problem);
         return None;
     }
     Some(At { value: text, line })
+}
+
+/// Whether it may be asked, and shown.
+pub(super) fn is_http_url(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let host = rest.and_then(|r| r.split(['/', '?', '#']).next());
+    host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }

@@ -76,7 +76,10 @@ pub(super) async fn conclude(
                 return Ok(false);
             }
             Action::None => (ActionTaken::None, judged.why),
-            Action::AlertOnly(why) => (ActionTaken::AlertOnly, format!("{}; not rolled back: {why}", judged.why)),
+            Action::AlertOnly(why) => (
+                ActionTaken::AlertOnly,
+                format!("{}; not rolled back: {why}", judged.why),
+            ),
         };
         let Some(deploy) = deploys::judge(tx, deploy.id, (judged.health, taken), now)?.won() else {
             return Err(Abort::Lost);
@@ -124,7 +127,13 @@ fn intend(
     let Some(deploy) = deploys::begin_rollback(tx, deploy.id, node, now)?.won() else {
         return Err(Abort::Lost);
     };
-    put_away(tx, (deploy.project_id, deploy.task_id), &deploy.revision, why, now)?;
+    put_away(
+        tx,
+        (deploy.project_id, deploy.task_id),
+        &deploy.revision,
+        why,
+        now,
+    )?;
     let text = format!(
         "{}: production is {} with {}: {why}; rolling back",
         task.work_item_id,
@@ -163,7 +172,12 @@ pub(super) async fn roll_back(
             let since = deploy.judged_at.unwrap_or(deploy.created_at);
             let ended = hook::run(engine, a, &hook, hook::Action::Rollback { since }, deploy).await?;
             let live = live(engine, a, &ended.said).await;
-            rolled_back(&ended.said, live.as_ref(), &deploy.revision, deploy.previous.as_deref())
+            rolled_back(
+                &ended.said,
+                live.as_ref(),
+                &deploy.revision,
+                deploy.previous.as_deref(),
+            )
         }
         None => (
             ActionTaken::RollbackUnknown,
