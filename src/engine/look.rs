@@ -10,6 +10,7 @@ use crate::domain::walk::{Answer, gates_to_ask};
 use crate::gates::{self, Artifacts, Asked, Candidate, Snapshot};
 use crate::git::{GitError, Objects, Relation, Repository};
 use crate::settings::project::{Ci, ProjectStaging, RevisionSource};
+use crate::store::deploys::Deploy;
 use crate::store::evidence::NewEvidence;
 
 mod known;

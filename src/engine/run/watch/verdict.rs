@@ -169,8 +169,10 @@ pub(super) async fn roll_back(
 ) -> Result<Step, EngineError> {
     let (taken, why) = match a.project.config.deploy.hook.clone() {
         Some(hook) => {
-            let since = deploy.judged_at.unwrap_or(deploy.created_at);
-            let ended = hook::run(engine, a, &hook, hook::Action::Rollback { since }, deploy).await?;
+            let action = hook::Action::Rollback {
+                since: deploy.judged_at.unwrap_or(deploy.created_at),
+            };
+            let ended = hook::run(engine, a, &hook, action, deploy).await?;
             let live = live(engine, a, &ended.said).await;
             rolled_back(
                 &ended.said,
