@@ -24,7 +24,32 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 15] = [
+const ELSEWHERE: [Elsewhere; 20] = [
+    Elsewhere {
+        point: "commit engine::run::watch::keep_baseline",
+        on: BOTH,
+        known: WATCHING,
+    },
+    Elsewhere {
+        point: "commit engine::run::watch::keep",
+        on: BOTH,
+        known: WATCHING,
+    },
+    Elsewhere {
+        point: "commit engine::run::watch::verdict::nothing_to_watch",
+        on: BOTH,
+        known: WATCHING,
+    },
+    Elsewhere {
+        point: "commit engine::run::watch::verdict::conclude",
+        on: BOTH,
+        known: WATCHING,
+    },
+    Elsewhere {
+        point: "commit engine::run::watch::verdict::roll_back",
+        on: BOTH,
+        known: WATCHING,
+    },
     Elsewhere {
         point: "commit engine::run::staging::begin",
         on: BOTH,
@@ -108,6 +133,8 @@ const ELSEWHERE: [Elsewhere; 15] = [
     },
 ];
 
+const WATCHING: &str = "needs a project with [post_deploy]; who dies goes on from the probes that are kept, or from the rollback that was \
+                        intended: engine::watching, walk::watching die there";
 const STAGING: &str = "needs a project with staging; who dies goes on from what the intent says: engine::staging dies while the checks \
                        run, and when the log is pushed and not recorded";
 const ALONE: &str = "one service has the file, so nobody else waits for a sign of life: nothing is written";

@@ -623,3 +623,59 @@ fn how_a_candidate_gets_into_main_is_one_of_four_words_and_for_merges_by_orch() 
     assert_snapshot!(style("style = 'octopus'").unwrap_err(), @r#"/x/projects/shop.toml:4: merge.style = "octopus": give one of fast-forward, merge, squash, rebase"#);
     assert_snapshot!(style("gate = false\nstyle = 'squash'").unwrap_err(), @"/x/projects/shop.toml:5: merge.style is for merges by Orch, and with merge.gate = false a person merges; remove one of them");
 }
+
+#[test]
+fn how_production_is_watched_has_defaults() {
+    let watched = parse("repo = \"/r\"\n[post_deploy]\nurl = \"https://shop.example/health\"");
+    let watched = watched.unwrap().post_deploy.unwrap();
+    assert_eq!(watched.url, "https://shop.example/health");
+    assert_eq!((watched.plan.probes, watched.plan.interval()), (30, Duration::from_secs(30)));
+    assert_eq!(watched.plan.warm_up, Duration::from_secs(30));
+    assert_eq!((watched.expect.status, watched.expect.revision), (200, false));
+    assert!(!watched.auto_rollback && watched.timeout() == Duration::from_secs(10));
+    let by_setting = Start::new()
+        .env("ORCH_POST_DEPLOY_BASE_URL", "https://shop.example")
+        .env("ORCH_POST_DEPLOY_AUTO_ROLLBACK", "true");
+    let with = |text: &str| {
+        let text = format!("repo = \"/r\"\n{text}\n[post_deploy]\npath = \"/up\"");
+        parse_with(&by_setting, &text).unwrap().post_deploy.unwrap()
+    };
+    assert_eq!(with("").url, "https://shop.example/up");
+    assert!(!with("").auto_rollback, "nothing can roll back");
+    assert!(with("[deploy]\nhook = [\"./deploy.sh\"]").auto_rollback);
+    assert!(!with("self_hosting = true\n[deploy]\nhook = [\"./deploy.sh\"]").auto_rollback);
+    assert_eq!(parse("repo = \"/r\"").unwrap().post_deploy, None);
+}
+
+#[test]
+fn mistakes_in_watching_production_are_named_with_their_line() {
+    let url = "url = \"http://shop\"";
+    let table = [
+        ("", 2, "post_deploy.url is missing"),
+        ("path = \"/up\"", 3, "needs the setting post_deploy.base_url"),
+        ("url = \"ftp://shop\"", 3, "http:// or https://"),
+        ("url = \"http://ann:secret@shop\"", 3, "without user and password"),
+        (&format!("{url}\npath = \"/up\""), 4, "keep one of them"),
+        (&format!("{url}\nprobes = 4"), 4, "at least 5"),
+        (&format!("{url}\nprobes = 501"), 4, "at most 500"),
+        (&format!("{url}\nprobes = 500\nwindow_s = 49"), 5, "leave at least 100 ms"),
+        (&format!("{url}\nwindow_s = 90000"), 4, "at most 86400 s"),
+        (&format!("{url}\nexpect_status = 600"), 4, "HTTP status"),
+        (&format!("{url}\nexpect_body = \"(\""), 4, "no regular expression"),
+        (&format!("{url}\nexpect_body = \"a{{1000}}{{1000}}\""), 4, "too large"),
+        (&format!("{url}\nauto_rollback = true"), 4, "no hook that can roll back"),
+        (&format!("{url}\nurls = 1"), 4, "unknown key"),
+    ];
+    for (text, line, why) in table {
+        let said = refused(&format!("repo = \"/r\"\n[post_deploy]\n{text}"));
+        assert!(
+            said.contains(&format!("shop.toml:{line}: ")) && said.contains(why),
+            "{text}: {said}"
+        );
+    }
+    let hosts_itself = format!(
+        "repo = \"/r\"\nself_hosting = true\n[deploy]\nhook = [\"./d\"]\n[post_deploy]\n{url}\nauto_rollback = true"
+    );
+    let said = refused(&hosts_itself);
+    assert!(said.contains(":7: ") && said.contains("never rolled back by itself"), "{said}");
+}
