@@ -91,7 +91,7 @@ fn other_numbers_of_probes_are_judged_in_proportion() {
 
 #[test]
 fn a_verdict_says_why() {
-    let why = |text| {
+    let why = |text: &str| {
         judge(&PLAN, &looks(text))
             .map(|judged| judged.why)
             .unwrap_or_default()
