@@ -9,14 +9,13 @@ use crate::domain::task::Task;
 use crate::domain::walk::{Answer, gates_to_ask};
 use crate::gates::{self, Artifacts, Asked, Candidate, Snapshot};
 use crate::git::{GitError, Objects, Relation, Repository};
-use crate::settings::project::{Ci, ProjectStaging, RevisionSource};
-use crate::store::deploys::Deploy;
+use crate::settings::project::{Ci, ProjectStaging};
 use crate::store::evidence::NewEvidence;
 
 mod known;
 
-use self::known::{deployed, fresh, known, stale};
-use super::{Engine, EngineError, ProjectHandle, blocking};
+use self::known::{deployed, fresh, known};
+use super::{Engine, EngineError, ProjectHandle, blocking, revision};
 
 /// The candidate as it was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +128,7 @@ pub async fn look(
         run: known.run,
         test_command: project.config.test_command.clone(),
         staging: project.config.staging.as_ref().map(ProjectStaging::line),
-        revision: revision_of(project),
+        revision: revision::source_of(project),
         no_ci: project.config.ci == Ci::None,
         checks,
         reviews,
@@ -148,7 +147,7 @@ pub async fn look(
         patch_id: candidate.patch_id.clone(),
     };
     let fresh = fresh(&asked, &snapshot.evidence, &judged, task, question.run);
-    let stale = stale(engine, task, &asked, &judged.code_tree).await?;
+    let stale = revision::stale(engine, task, &asked, &judged.code_tree).await?;
     Ok(Looked {
         judged,
         asked,
@@ -156,14 +155,6 @@ pub async fn look(
         merged: known.merged,
         main: snapshot.candidate.main,
         stale,
-    })
-}
-
-/// What is asked which revision staging runs.
-pub(super) fn revision_of(project: &ProjectHandle) -> Option<String> {
-    let staging = project.config.staging.as_ref()?;
-    staging.revision.as_ref().map(|source| match source {
-        RevisionSource::Command(line) | RevisionSource::Url(line) => line.clone(),
     })
 }
 

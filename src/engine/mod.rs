@@ -266,26 +266,6 @@ impl Engine {
         self.recovered.load(Ordering::Acquire)
     }
 
-    /// True once recovery has finished and the database answers.
-    ///
-    /// # Errors
-    /// What is not ready yet.
-    pub async fn ready(&self) -> Result<(), String> {
-        if !self.recovered() {
-            return Err("recovery has not finished".into());
-        }
-        // As a write, because reading works on a full disk and beside a program that keeps the file locked.
-        let answer = self
-            .store()
-            .write(|tx| jobs::next_available_at(tx, Timestamp(0)))
-            .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(StoreError::Saturated) => Err("the database has more to write than it can".into()),
-            Err(_) => Err("the database does not take writes".into()),
-        }
-    }
-
     /// Held by whoever tidies up after a claim: its monitor and recovery may come to it at the same time.
     async fn tidying(&self, claim: Claim) -> tokio::sync::OwnedMutexGuard<()> {
         let lane = usize::try_from(claim.job.0).unwrap_or(0) % LANES;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::domain::id::JobId;
 use crate::domain::job::{Claim, Job};
+use crate::domain::time::Timestamp;
 use crate::git::GitError;
 use crate::store::{StoreError, jobs, runs};
 
@@ -127,4 +128,26 @@ async fn left_over(engine: &Engine) -> Result<(Vec<Claim>, Broken), EngineError>
         Ok::<_, StoreError>((over, open.broken))
     });
     Ok(read.await?)
+}
+
+impl Engine {
+    /// True once recovery has finished and the database answers.
+    ///
+    /// # Errors
+    /// What is not ready yet.
+    pub async fn ready(&self) -> Result<(), String> {
+        if !self.recovered() {
+            return Err("recovery has not finished".into());
+        }
+        // As a write, because reading works on a full disk and beside a program that keeps the file locked.
+        let answer = self
+            .store()
+            .write(|tx| jobs::next_available_at(tx, Timestamp(0)))
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(StoreError::Saturated) => Err("the database has more to write than it can".into()),
+            Err(_) => Err("the database does not take writes".into()),
+        }
+    }
 }

@@ -1,15 +1,21 @@
-//! Asks which revision runs somewhere: a command of the project's, or a URL. Never judges the answer.
+//! Asks which revision runs somewhere: a command of the project's, or a URL; and counts how often it was another one than the
+//! candidate at staging. Never judges the answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::id::Sha;
+use crate::domain::gate::GateState;
+use crate::domain::id::{CodeTree, Sha};
 use crate::domain::job::Claim;
+use crate::domain::pipeline::GateKind;
 use crate::domain::revision::Revision;
+use crate::domain::task::Task;
+use crate::gates::Asked;
 use crate::integrations::probe;
 use crate::process;
 use crate::settings::project::RevisionSource;
+use crate::store::{evidence, gestures};
 
 use super::check::{self, Check};
 use super::look::tip;
@@ -92,4 +98,35 @@ async fn at_url(url: &str) -> Result<Revision, String> {
         return Err(of(format!("HTTP {}", fetched.status)));
     }
     Revision::of(&String::from_utf8_lossy(&fetched.body)).map_err(of)
+}
+
+/// What is asked which revision staging runs.
+pub(super) fn source_of(project: &ProjectHandle) -> Option<String> {
+    let staging = project.config.staging.as_ref()?;
+    staging.revision.as_ref().map(|source| match source {
+        RevisionSource::Command(line) | RevisionSource::Url(line) => line.clone(),
+    })
+}
+
+/// In how many visits staging was found not to run this code, since a person let the task go on. Counted where it decides:
+/// at a red answer about it.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn stale(
+    engine: &Engine,
+    task: &Task,
+    asked: &[Asked],
+    tree: &CodeTree,
+) -> Result<i64, EngineError> {
+    let last = asked.last().map(|a| &a.answer);
+    let red =
+        last.filter(|a| a.gate.kind == GateKind::StagingImageFresh && a.verdict.state == GateState::Red);
+    let Some(answer) = red else { return Ok(0) };
+    let (id, gate, tree) = (task.id, answer.gate.name.clone(), tree.clone());
+    let read = engine.store().read(move |tx| {
+        let since = gestures::last_start(tx, id)?;
+        evidence::red_visits(tx, id, &gate, &tree, since)
+    });
+    Ok(read.await?)
 }

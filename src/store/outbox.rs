@@ -14,10 +14,12 @@ use crate::domain::time::Timestamp;
 use crate::schema::{outbox, tasks};
 
 mod again;
+mod kind;
 mod people;
 mod states;
 
 pub use again::push_again;
+pub use kind::OutboxKind;
 pub use people::{Written, given_up, resend, waiting};
 pub use states::{has_state, has_state_after};
 
@@ -40,47 +42,6 @@ predicate!(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct OutboxId(pub i64);
-
-/// What kind of notice it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutboxKind {
-    /// A comment on the task's issue.
-    Comment,
-    /// The state of the task's issue.
-    State,
-    /// A message to people.
-    Notification,
-    /// A pull request that there is to be.
-    PullRequest,
-    /// A file that Orch writes into a task's artifact folder.
-    Artifact,
-}
-
-impl OutboxKind {
-    /// The word stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Comment => "comment",
-            Self::State => "state",
-            Self::Notification => "notification",
-            Self::PullRequest => "pull_request",
-            Self::Artifact => "artifact",
-        }
-    }
-
-    /// The inverse of [`OutboxKind::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
-        let all = [
-            Self::Comment,
-            Self::State,
-            Self::Notification,
-            Self::PullRequest,
-            Self::Artifact,
-        ];
-        all.into_iter().find(|k| k.as_str() == text)
-    }
-}
 
 /// A notice that is not delivered yet.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,3 +1,5 @@
+//! What a report comes to, as tables and for any report.
+
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;

@@ -4,10 +4,9 @@ use super::{Judged, merge_key};
 use crate::domain::deploy::DeployStatus;
 use crate::domain::evidence::Evidence;
 use crate::domain::gate::{GateState, Verdict};
-use crate::domain::id::{CodeTree, RunId};
+use crate::domain::id::RunId;
 use crate::domain::pipeline::GateKind;
 use crate::domain::task::Task;
-use crate::engine::{Engine, EngineError};
 use crate::gates::{Asked, RunProof};
 use crate::store::deploys::Deploy;
 use crate::store::evidence::NewEvidence;
@@ -67,25 +66,6 @@ pub(super) fn known(
         merged: intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_done()),
         deploy: deploys::of_visit(tx, task.id, task.visit)?,
     })
-}
-
-/// Counted where it decides: at a red answer about what staging runs.
-pub(super) async fn stale(
-    engine: &Engine,
-    task: &Task,
-    asked: &[Asked],
-    tree: &CodeTree,
-) -> Result<i64, EngineError> {
-    let last = asked.last().map(|a| &a.answer);
-    let red =
-        last.filter(|a| a.gate.kind == GateKind::StagingImageFresh && a.verdict.state == GateState::Red);
-    let Some(answer) = red else { return Ok(0) };
-    let (id, gate, tree) = (task.id, answer.gate.name.clone(), tree.clone());
-    let read = engine.store().read(move |tx| {
-        let since = gestures::last_start(tx, id)?;
-        evidence::red_visits(tx, id, &gate, &tree, since)
-    });
-    Ok(read.await?)
 }
 
 /// Answers worth keeping: those that say something new about this candidate. Gates that run something keep

@@ -23,7 +23,7 @@ use crate::store::intents::{self, Intent, IntentKind, NewIntent};
 
 use super::super::check::{self, Check, Checked};
 use super::super::lease::{self, Asked as LeaseAsked};
-use super::super::look::{Looked, about, revision_of};
+use super::super::look::{Looked, about};
 use super::super::records::{self, Onto};
 use super::super::revision;
 use super::super::transition::Abort;
@@ -295,8 +295,10 @@ pub(super) async fn fresh(
     gate: &GateSpec,
 ) -> Result<Ran, EngineError> {
     let staging = a.project.config.staging.as_ref();
-    let (Some(source), Some(line)) = (staging.and_then(|s| s.revision.clone()), revision_of(&a.project))
-    else {
+    let (Some(source), Some(line)) = (
+        staging.and_then(|s| s.revision.clone()),
+        revision::source_of(&a.project),
+    ) else {
         return Ok(Ran::Unknown("nothing says any more what staging runs".to_owned()));
     };
     let head = looked.judged.head.clone();
