@@ -58,7 +58,7 @@ use crate::domain::time::Timestamp;
 use crate::integrations::tracker::plane;
 use crate::process::Moment;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError, jobs};
+use crate::store::Store;
 
 pub(crate) use contain::blocking;
 pub use error::EngineError;

@@ -629,7 +629,10 @@ fn how_production_is_watched_has_defaults() {
     let watched = parse("repo = \"/r\"\n[post_deploy]\nurl = \"https://shop.example/health\"");
     let watched = watched.unwrap().post_deploy.unwrap();
     assert_eq!(watched.url, "https://shop.example/health");
-    assert_eq!((watched.plan.probes, watched.plan.interval()), (30, Duration::from_secs(30)));
+    assert_eq!(
+        (watched.plan.probes, watched.plan.interval()),
+        (30, Duration::from_secs(30))
+    );
     assert_eq!(watched.plan.warm_up, Duration::from_secs(30));
     assert_eq!((watched.expect.status, watched.expect.revision), (200, false));
     assert!(!watched.auto_rollback && watched.timeout() == Duration::from_secs(10));
@@ -658,12 +661,24 @@ fn mistakes_in_watching_production_are_named_with_their_line() {
         (&format!("{url}\npath = \"/up\""), 4, "keep one of them"),
         (&format!("{url}\nprobes = 4"), 4, "at least 5"),
         (&format!("{url}\nprobes = 501"), 4, "at most 500"),
-        (&format!("{url}\nprobes = 500\nwindow_s = 49"), 5, "leave at least 100 ms"),
+        (
+            &format!("{url}\nprobes = 500\nwindow_s = 49"),
+            5,
+            "leave at least 100 ms",
+        ),
         (&format!("{url}\nwindow_s = 90000"), 4, "at most 86400 s"),
         (&format!("{url}\nexpect_status = 600"), 4, "HTTP status"),
         (&format!("{url}\nexpect_body = \"(\""), 4, "no regular expression"),
-        (&format!("{url}\nexpect_body = \"a{{1000}}{{1000}}\""), 4, "too large"),
-        (&format!("{url}\nauto_rollback = true"), 4, "no hook that can roll back"),
+        (
+            &format!("{url}\nexpect_body = \"a{{1000}}{{1000}}\""),
+            4,
+            "too large",
+        ),
+        (
+            &format!("{url}\nauto_rollback = true"),
+            4,
+            "no hook that can roll back",
+        ),
         (&format!("{url}\nurls = 1"), 4, "unknown key"),
     ];
     for (text, line, why) in table {
@@ -677,5 +692,8 @@ fn mistakes_in_watching_production_are_named_with_their_line() {
         "repo = \"/r\"\nself_hosting = true\n[deploy]\nhook = [\"./d\"]\n[post_deploy]\n{url}\nauto_rollback = true"
     );
     let said = refused(&hosts_itself);
-    assert!(said.contains(":7: ") && said.contains("never rolled back by itself"), "{said}");
+    assert!(
+        said.contains(":7: ") && said.contains("never rolled back by itself"),
+        "{said}"
+    );
 }
