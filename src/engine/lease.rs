@@ -1,5 +1,7 @@
 //! The merge lease of a repository, as a proof: whatever merges takes a [`MergeLease`] and looks at its token last.
 
+pub mod stop;
+
 use std::time::Duration;
 
 use crate::domain::task::Task;
@@ -8,7 +10,6 @@ use crate::store::leases::{self, Acquire, Lease, LeaseRequest};
 use crate::store::merge_stops::{self, MergeStop};
 use crate::store::{Conn, Guarded, StoreError};
 
-use super::merge_stop;
 use super::transition::{Abort, Hold, WAITS_FOR_LEASE};
 use super::{Engine, EngineError, ProjectHandle};
 
@@ -56,7 +57,7 @@ impl Waiting {
     }
 
     fn for_merges(stop: MergeStop) -> Self {
-        let why = merge_stop::waits(&stop);
+        let why = stop::waits(&stop);
         let seen = Seen::Stopped(stop.repo);
         Self { why, seen }
     }

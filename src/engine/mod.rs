@@ -20,7 +20,6 @@ pub mod intake;
 mod issues;
 pub mod lease;
 pub mod look;
-pub mod merge_stop;
 pub mod mergeable;
 pub mod nodes;
 pub mod operate;

@@ -15,7 +15,7 @@ use crate::store::tasks::TaskFilter;
 use crate::store::{Conn, StoreError, comments, events, evidence, jobs, pull_requests, runs, tasks};
 
 use super::gestures::work_item;
-use super::merge_stop;
+use super::lease::stop;
 use super::present::{event_view, job_view, run_view, task_view};
 use super::queue::{held, name_of, paused, request};
 use super::run::run_dir;
@@ -186,7 +186,7 @@ pub async fn queue(engine: &Engine, now: Timestamp) -> Result<QueueView, EngineE
                 max_concurrency,
                 poll_interval,
                 paused: paused(tx)?,
-                merges_stopped: merge_stop::views(tx)?,
+                merges_stopped: stop::views(tx)?,
                 live: named(tx, live, &held)?,
                 recent: {
                     let recent = jobs::recent(tx, 10)?.rows;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use orch::domain::id::{Sha, TaskId};
 use orch::domain::job::JobStatus;
-use orch::engine::{EngineError, merge_stop};
+use orch::engine::EngineError;
+use orch::engine::lease::stop as merge_stop;
 
 use super::house::{Backend, House, Plan, SHORT, git, on_both};
 use crate::support::fake_gitea::{FakeGitea, REPOSITORY};

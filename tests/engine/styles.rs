@@ -1,7 +1,7 @@
 //! Other ways into main than a fast-forward: what main gets is the tested tree all the same, once.
 
 use orch::domain::id::TaskId;
-use orch::engine::merge_stop;
+use orch::engine::lease::stop as merge_stop;
 
 use super::house::{Backend, House, Plan, SHORT, git, on_both};
 use crate::support::fake_gitea::{FakeGitea, REPOSITORY};

@@ -4,8 +4,9 @@ use actix_web::{HttpResponse, Responder, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::engine::lease::stop;
 use crate::engine::views::LeasesView;
-use crate::engine::{Engine, merge_stop, reclaim};
+use crate::engine::{Engine, reclaim};
 use crate::http::body::Body;
 use crate::http::error::Problem;
 use crate::http::openapi::refusals::{NoSuch, Unfitting};
@@ -39,7 +40,7 @@ pub(super) struct Release {
 pub(super) async fn list(engine: web::Data<Engine>) -> Result<impl Responder, Problem> {
     Ok(web::Json(LeasesView {
         held: reclaim::list(&engine).await?,
-        stopped: merge_stop::list(&engine).await?,
+        stopped: stop::list(&engine).await?,
     }))
 }
 
@@ -72,6 +73,6 @@ pub(super) struct Resume {
     responses((status = NO_CONTENT, description = "They go on."), NoSuch)
 )]
 pub(super) async fn resume(engine: web::Data<Engine>, wanted: Body<Resume>) -> Result<HttpResponse, Problem> {
-    merge_stop::lift(&engine, &wanted.0.repo, engine.now()).await?;
+    stop::lift(&engine, &wanted.0.repo, engine.now()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

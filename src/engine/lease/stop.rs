@@ -5,9 +5,9 @@ use crate::domain::time::Timestamp;
 use crate::store::merge_stops::{self, MergeStop};
 use crate::store::{Conn, StoreError, jobs, readable, tasks};
 
-use super::transition::say;
-use super::views::MergeStopView;
-use super::{Engine, EngineError};
+use super::super::transition::say;
+use super::super::views::MergeStopView;
+use super::super::{Engine, EngineError};
 
 /// What a job says that waits for the merges to go on. Who waits for something else is not woken with it.
 const MERGES_STOPPED: &str = "merges are stopped";
@@ -29,7 +29,7 @@ pub async fn list(engine: &Engine) -> Result<Vec<MergeStopView>, EngineError> {
     Ok(engine.store().read(views).await?)
 }
 
-pub(super) fn views(tx: &mut Conn) -> Result<Vec<MergeStopView>, StoreError> {
+pub(in crate::engine) fn views(tx: &mut Conn) -> Result<Vec<MergeStopView>, StoreError> {
     let mut views = Vec::new();
     for stop in merge_stops::list(tx)? {
         let task = match stop.task {
