@@ -1,7 +1,7 @@
 //! `orch deploy`: what was brought to production, and letting a revision out of quarantine.
 
 use awc::http::Method;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::Global;
@@ -20,6 +20,15 @@ pub enum DeployCommand {
         #[arg(long)]
         project: Option<String>,
     },
+    /// Say how a deploy ended that nobody knows of; its task then goes on with `orch task unblock`.
+    #[command(after_help = "Example:\n  orch deploy settle 17 succeeded")]
+    Settle {
+        /// The deploy's number.
+        id: i64,
+        /// What production runs: the new version, or the one before.
+        #[arg(value_enum)]
+        how: How,
+    },
     /// Let a revision out of quarantine: what is on top of it may be deployed again.
     #[command(
         after_help = "Example:\n  orch deploy release shop 1f6c0de\n\nA revision is in quarantine when its deploy failed or was rolled back. While main is at it, no other task\nof the project is deployed. `orch deploy list` shows which are, and why."
@@ -30,6 +39,15 @@ pub enum DeployCommand {
         /// The revision, or its first digits.
         revision: String,
     },
+}
+
+/// How a deploy ended.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum How {
+    /// Production runs the new version.
+    Succeeded,
+    /// Production runs the one before.
+    Failed,
 }
 
 const HEADER: [&str; 7] = [
@@ -74,6 +92,14 @@ pub(super) fn run(command: &DeployCommand, global: &Global) -> Result<Exit, Fail
                 ]
             };
             screen.line(&screen.table(&HEADER, deploys.iter().map(row).collect()))?;
+        }
+        DeployCommand::Settle { id, how } => {
+            let body = json!({ "succeeded": matches!(how, How::Succeeded) });
+            let path = format!("/api/v1/deploys/{id}/settle");
+            converse(client.send(Method::POST, &path, Some(&body)))?;
+            if !global.json {
+                screen.line("Settled.")?;
+            }
         }
         DeployCommand::Release { project, revision } => {
             let body = json!({ "project": project, "revision": revision });

@@ -1,12 +1,15 @@
 //! Deploys for people: what was brought to production, and letting a revision out of quarantine. Never deploys.
 
+use crate::domain::deploy::{DeployId, DeployStatus, Outcome};
 use crate::domain::id::ProjectName;
+use crate::domain::job::JobKind;
 use crate::store::deploys::Deploy;
 use crate::store::quarantine::Quarantined;
-use crate::store::{StoreError, deploys, quarantine, readable, tasks};
+use crate::store::{StoreError, deploys, jobs, quarantine, readable, tasks};
 
+use super::transition::Abort;
 use super::views::DeployView;
-use super::{Engine, EngineError, ProjectHandle, transition};
+use super::{Engine, EngineError, ProjectHandle, run, transition};
 
 /// Most attempts of a project that are listed.
 const LISTED: usize = 50;
@@ -95,6 +98,58 @@ pub async fn release(engine: &Engine, project: &str, revision: &str) -> Result<(
             what: format!("{revision:?} is the beginning of several revisions: give more of it"),
         }),
     }
+}
+
+/// Settles an attempt of which nobody knows how it ended, as a person says. Its task goes on by In Progress.
+///
+/// # Errors
+/// `NotFound` for an attempt that there is not; `Conflict` when it is settled, or a job of its task is about to.
+pub async fn settle(engine: &Engine, id: i64, succeeded: bool) -> Result<(), EngineError> {
+    let now = engine.now();
+    let wrote = engine.store().write(move |tx| {
+        let Some(deploy) = deploys::by_id(tx, DeployId(id))? else {
+            return Ok(Err(Not::There));
+        };
+        let live = jobs::live_of_task(tx, deploy.task_id)?;
+        let driven = live.is_some_and(|j| j.kind == JobKind::DeployFinalizer && j.visit == deploy.visit);
+        let task = readable(tasks::by_id(tx, deploy.task_id))?;
+        let (false, Some(task)) = (driven, task) else {
+            return Ok(Err(Not::Driven));
+        };
+        let outcome = Outcome {
+            status: if succeeded {
+                DeployStatus::Succeeded
+            } else {
+                DeployStatus::Failed
+            },
+            why: "a person looked at production".to_owned(),
+        };
+        match run::settled(tx, &task, (&deploy, &outcome), "", now) {
+            Ok(_) => Ok(Ok(())),
+            Err(Abort::Lost) => Ok(Err(Not::Open)),
+            Err(Abort::Store(e)) => Err(e),
+        }
+    });
+    let what = match wrote.await? {
+        Ok(()) => {
+            engine.committed();
+            return Ok(());
+        }
+        Err(Not::There) => {
+            let what = format!("there is no deploy {id}: see `orch deploy list`");
+            return Err(EngineError::NotFound { what });
+        }
+        Err(Not::Driven) => format!("a job is at work on deploy {id}: wait for its end"),
+        Err(Not::Open) => format!("deploy {id} is settled: see `orch deploy list`"),
+    };
+    Err(EngineError::Conflict { what })
+}
+
+/// Why an attempt is not settled by hand.
+enum Not {
+    There,
+    Driven,
+    Open,
 }
 
 fn named<'a>(engine: &'a Engine, name: &str) -> Result<&'a std::sync::Arc<ProjectHandle>, EngineError> {

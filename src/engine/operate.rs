@@ -66,7 +66,7 @@ pub async fn cancel_job(
         }
         Err(NotCancelled::Merging) => {
             return Err(EngineError::Conflict {
-                what: format!("job {id} is merging at this moment: look again, then decide"),
+                what: format!("job {id} is merging or deploying at this moment: look again, then decide"),
             });
         }
         Err(NotCancelled::RollingBack) => {

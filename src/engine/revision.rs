@@ -79,7 +79,7 @@ pub(super) async fn answer(
                 false => Err(format!(
                     "revision_command: {}: {}",
                     process::exit_text(&ran.exit),
-                    check::one_line(ran.tail.trim(), 200)
+                    check::one_line(&engine.settings().without_secrets(ran.tail.trim()), 200)
                 )),
             }
         }

@@ -24,6 +24,7 @@ mod origin;
 mod push;
 mod reader;
 mod rebase;
+mod received;
 mod records;
 mod refs;
 mod repository;

@@ -34,8 +34,8 @@ pub struct LaunchSpec {
     /// Ends it when its service is not heard any more; none where nobody else could take it over.
     #[serde(default)]
     pub lease: Option<RunLease>,
-    /// What must not be begun twice, even where the machine goes down in the moment of its start: that it begins is on the
-    /// disk before it does.
+    /// A deploy hook. It must not be begun twice, even where the machine goes down in the moment of its start: that it begins is
+    /// on the disk before it does. And what it has started is production: it is let alone when the hook ends by itself.
     #[serde(default)]
     pub once: bool,
 }

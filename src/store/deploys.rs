@@ -233,6 +233,28 @@ pub fn open(conn: &mut Conn, project: ProjectId) -> Result<Option<Deploy>, Store
         .optional())?)
 }
 
+/// The last one of a project that production runs, as far as is known: it succeeded and was not rolled back.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it cannot be read.
+pub fn last_good(conn: &mut Conn, project: ProjectId) -> Result<Option<Deploy>, StoreError> {
+    let taken_back = [
+        ActionTaken::RollingBack,
+        ActionTaken::RolledBack,
+        ActionTaken::RollbackFailed,
+        ActionTaken::RollbackUnknown,
+    ]
+    .map(ActionTaken::as_str);
+    maybe(on!(conn, c => deploys::table
+        .filter(deploys::project_id.eq(project.0))
+        .filter(deploys::status.eq(DeployStatus::Succeeded.as_str()))
+        .filter(deploys::action.is_null().or(deploys::action.ne_all(taken_back)))
+        .order(deploys::id.desc())
+        .select(Columns::as_select())
+        .first(c)
+        .optional())?)
+}
+
 /// The latest attempts of a project, newest first.
 ///
 /// # Errors

@@ -327,3 +327,145 @@ fn a_hook_on_another_machine_outlives_its_connection_and_the_service() {
     assert_eq!(production.calls(), [format!("deploy 1 {}", repo.sha("main"))]);
     assert_eq!(production.runs(), repo.sha("main"));
 }
+
+#[test]
+fn a_deploy_whose_job_is_gone_is_settled_by_whoever_comes_to_it() {
+    let (repo, production) = (Repo::new(), Production::new());
+    let script = format!(
+        "if [ \"$ORCH_ATTEMPT\" = 1 ]; then echo >\"$production/began\"; while [ ! -e \"$production/go\" ]; do sleep 0.05; done; exit 1; fi\n{GOOD}"
+    );
+    let mut service = Setup::new().project(production.project(&repo, &script)).start();
+    let id = service.add("Write it");
+    confirm(&mut service, &id);
+    wait_until("the hook to begin", || production.path("began").exists());
+    // The project's file says another name for the stage: the job cannot go on, and its hook does.
+    service.kill9();
+    let file = service.data().join("projects/shop.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("name = \"deploy\"", "name = \"ship\"")).unwrap();
+    service.start();
+    service.wait_status(&id, "blocked");
+    service.kill9();
+    fs::write(&file, text).unwrap();
+    service.start();
+    // A person sends it back; its next visit finds the old attempt at work, waits for it, and deploys then.
+    service.gesture(&id, "in-progress", None);
+    service.wait_status(&id, "waiting_human");
+    service.gesture(&id, "rejected", Some("not like this"));
+    service.wait_task(&id, "is asked about another candidate", |d| {
+        d.task.status == "waiting_human" && service_has(d)
+    });
+    service.gesture(&id, "confirm-deploy", None);
+    service.wait_task(&id, "waits for the other attempt", |d| {
+        d.jobs.iter().any(|j| {
+            j.error
+                .as_deref()
+                .is_some_and(|e| e.contains("waits for the end of deploy 1"))
+        })
+    });
+    fs::write(production.path("go"), "").unwrap();
+    service.wait_status(&id, "done");
+    assert_eq!(production.calls().len(), 2, "{:?}", production.calls());
+    assert_eq!(production.runs(), repo.sha("main"));
+    let listed = service.cli_ok(&["deploy", "list"]);
+    assert!(
+        listed.contains("failed") && listed.contains("succeeded"),
+        "{listed}"
+    );
+}
+
+/// The developer has worked twice.
+fn service_has(detail: &TaskDetail) -> bool {
+    detail
+        .jobs
+        .iter()
+        .filter(|j| j.role.as_deref() == Some("developer"))
+        .count()
+        >= 2
+}
+
+#[test]
+fn what_was_merged_on_top_of_a_failed_deploy_is_not_deployed_before_its_fix() {
+    let (repo, production) = (Repo::new(), Production::new());
+    let script = format!(
+        "if [ \"$ORCH_ATTEMPT\" = 1 ]; then echo >\"$production/began\"; while [ ! -e \"$production/go\" ]; do sleep 0.05; done; exit 1; fi\n{GOOD}"
+    );
+    let agent = Agent::diligent().role(
+        "developer",
+        r#"if [ "$nth" = 2 ]; then here fixing; until_told fix; fi
+mkdir -p src; echo "$nth" >"src/$ORCH_WORK_ITEM.txt"; commit "write it""#,
+    );
+    // As one commit each: main has another one than the branch.
+    let project = production
+        .project(&repo, &script)
+        .agent(&agent)
+        .then("[merge]\nstyle = 'squash'\n");
+    let mut service = Setup::new().set("max_concurrency", 2).project(project).start();
+    let first = service.add("One");
+    confirm(&mut service, &first);
+    wait_until("the hook to begin", || production.path("began").exists());
+    let bad = repo.sha("main");
+    assert_eq!(
+        production.calls(),
+        [format!("deploy 1 {bad}")],
+        "what main received"
+    );
+    // The other one is merged on top while that hook is at work, and waits for it.
+    let second = service.add("Two");
+    confirm(&mut service, &second);
+    wait_until("the second to be merged", || repo.sha("main") != bad);
+    fs::write(production.path("go"), "").unwrap();
+    let refused = service.wait_status(&second, "blocked");
+    let why = refused.task.reason.unwrap();
+    assert!(
+        why.contains("quarantined") && why.contains("orch deploy release shop"),
+        "{why}"
+    );
+    assert_eq!(production.calls().len(), 1);
+    // A person who knows better lets it go.
+    service.cli_ok(&["deploy", "release", "shop", &bad[..10]]);
+    service.gesture(&second, "in-progress", None);
+    confirm(&mut service, &second);
+    service.wait_status(&second, "done");
+    assert_eq!(production.runs(), repo.sha("main"));
+    service.tell("fix");
+}
+
+#[test]
+fn a_hook_that_is_taken_away_while_it_works_leaves_no_doubt() {
+    let (repo, production) = (Repo::new(), Production::new());
+    let script = format!(
+        "echo >\"$production/began\"; while [ ! -e \"$production/go\" ]; do sleep 0.05; done\n{GOOD}\n(sleep 60; :) >/dev/null 2>&1 &\necho $! >\"$production/child\""
+    );
+    let mut service = Setup::new().project(production.project(&repo, &script)).start();
+    let id = service.add("Write it");
+    confirm(&mut service, &id);
+    wait_until("the hook to begin", || production.path("began").exists());
+    service.kill9();
+    let file = service.data().join("projects/shop.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let without = text
+        .split("[deploy]")
+        .next()
+        .unwrap()
+        .replace(", \"deploy_status\"", "");
+    fs::write(&file, without).unwrap();
+    service.start();
+    let blocked = service.wait_status(&id, "blocked");
+    let why = blocked.task.reason.unwrap();
+    assert!(why.contains("orch deploy settle 1"), "{why}");
+    fs::write(production.path("go"), "").unwrap();
+    wait_until("the hook to end", || production.path("child").exists());
+    service.cli_ok(&["deploy", "settle", "1", "succeeded"]);
+    let twice = service.cli(&["deploy", "settle", "1", "failed"]);
+    assert!(!twice.status.success() && String::from_utf8_lossy(&twice.stderr).contains("is settled"));
+    // What the hook started is production: nobody ends it.
+    let child: i32 = fs::read_to_string(production.path("child"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(crate::support::lives(child));
+    // SAFETY: kill has no memory effects; the process is the one that this test's hook has started.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+}

@@ -1,3 +1,5 @@
+//! The rules of watching, as tables and as properties. Never asks anybody.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -64,7 +64,7 @@ pub async fn apply(
                 EngineError::Conflict { what }
             }
             Refused::Merging => EngineError::Conflict {
-                what: "the task is being merged at this moment: look again, then decide".into(),
+                what: "the task is being merged or deployed at this moment: look again, then decide".into(),
             },
             Refused::Abort(a) => a.into(),
         })?;

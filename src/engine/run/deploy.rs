@@ -1,22 +1,24 @@
 //! Brings what was merged to production by the project's hook: one attempt for a Confirm Deploy, whose end is known or asked
 //! for. Never runs a hook for a candidate that nobody confirmed, and none for a quarantined revision.
 
-use crate::domain::deploy::{DeployStatus, Outcome, Said, settle};
-use crate::domain::front_matter::DEPLOY_LOG;
+use crate::domain::deploy::{DeployId, DeployStatus, Outcome, Said};
 use crate::domain::id::Sha;
-use crate::domain::task::Task;
-use crate::domain::time::Timestamp;
+use crate::domain::job::JobKind;
 use crate::settings::project::Hook;
 use crate::store::deploys::{Deploy, Intended, NewDeploy};
-use crate::store::quarantine::Quarantined;
-use crate::store::{Conn, StoreError, deploys, intents, jobs, quarantine, tasks};
+use crate::store::{StoreError, deploys, intents, jobs, quarantine, tasks};
 
-use super::super::look::{Question, confirm_key, contains, merge_key};
+use super::super::look::{Question, confirm_key, contains, merge_key, tip};
 use super::super::transition::{self, Abort};
-use super::super::{Engine, EngineError, blocking, check, revision};
+use super::super::{Engine, EngineError, blocking, revision};
 use super::failed::{self, Again};
 use super::hook::{self, Action, Ended, Stands};
 use super::merge::{Until, snooze};
+mod settle;
+
+pub(in crate::engine) use settle::settled;
+use settle::{outcome, record, shown};
+
 use super::{Attempt, Step, judge, watch};
 
 /// Deploys what this visit merged, and lets the gates say what follows.
@@ -42,24 +44,23 @@ pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Res
                 watch::baseline(engine, a, &deploy).await?;
             }
             let ended = hook::run(engine, a, hook, Action::Deploy, &deploy).await?;
-            let outcome = outcome(engine, a, &deploy, &ended.said).await;
-            (record(engine, a, &deploy, &outcome, &ended).await?, ended.tail)
+            let outcome = outcome(engine, a, &deploy, &ended.said).await?;
+            let tail = shown(engine, hook, &ended.tail);
+            (record(engine, a, &deploy, &outcome, &tail).await?, tail)
         }
         // A person has had a look, and asks again. The hook is not run a second time.
         DeployStatus::Unknown => {
-            let ended = Ended {
-                said: Said::AskProduction("asked again".to_owned()),
-                tail: String::new(),
-            };
-            let outcome = outcome(engine, a, &deploy, &ended.said).await;
-            (record(engine, a, &deploy, &outcome, &ended).await?, ended.tail)
+            let again = Said::AskProduction("asked again".to_owned());
+            let outcome = outcome(engine, a, &deploy, &again).await?;
+            (record(engine, a, &deploy, &outcome, "").await?, String::new())
         }
     };
     if deploy.status == DeployStatus::Unknown {
         let why = format!(
-            "nobody knows what production runs: {}. Look at it; then Confirm Deploy has it asked again (the hook is not run again), \
-             Rejected sends the task back to development",
-            deploy.result.unwrap_or_default()
+            "nobody knows what production runs: {}. Look at it, and say what it is with `orch deploy settle {} succeeded|failed`; \
+             or have it asked once more with In Progress and Confirm Deploy. The hook is not run again",
+            deploy.result.unwrap_or_default(),
+            deploy.id.0
         );
         return failed::over(engine, a, &why, Again::Never).await;
     }
@@ -72,6 +73,25 @@ pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Res
     let mut judgement = judge::ask(engine, a, question).await?;
     judgement.tail = tail;
     judge::conclude(engine, a, judgement).await
+}
+
+/// Why the task stays where it is although there is no hook any more: one was at work, and nobody knows how it ended.
+pub(super) async fn left_open(engine: &Engine, a: &Attempt) -> Result<Option<String>, EngineError> {
+    let (task, visit) = (a.task.id, a.task.visit);
+    let known = engine
+        .store()
+        .read(move |tx| deploys::of_visit(tx, task, visit))
+        .await?;
+    Ok(match known {
+        Some(deploy) if matches!(deploy.status, DeployStatus::Open | DeployStatus::Unknown) => Some(format!(
+            "deploy {} is not settled, and {} has no deploy.hook any more: put it back, or look at production and say what it is \
+             with `orch deploy settle {} succeeded|failed`",
+            deploy.id.0,
+            a.project.config.source.display(),
+            deploy.id.0
+        )),
+        Some(_) | None => None,
+    })
 }
 
 /// What beginning an attempt came to.
@@ -113,6 +133,7 @@ async fn begin(engine: &Engine, a: &Attempt, hook: &Hook) -> Result<Begun, Engin
         return Ok(Begun::Refused(why));
     }
     let person = confirmed.and_then(|i| Some(i.payload.get("person")?.as_str()?.to_owned()));
+    let revision = received(a, &head).await?;
     let previous = match &a.project.config.deploy.revision {
         Some(source) => revision::ask(engine, &a.project, source, Some(&head), a.claim, "live")
             .await
@@ -123,15 +144,21 @@ async fn begin(engine: &Engine, a: &Attempt, hook: &Hook) -> Result<Begun, Engin
         project_id: a.task.project_id,
         task_id: a.task.id,
         visit: a.task.visit,
-        revision: head,
+        revision,
         person,
         previous,
         node: engine.settings().node.clone(),
     };
+    if let Some(why) = on_top_of_quarantined(engine, a, &new.revision).await? {
+        return Ok(Begun::Refused(why));
+    }
     let already = already(engine, a, &new.revision).await?;
     match intend(engine, a, new, already).await? {
         Intent::Ours(deploy) => Ok(Begun::Attempt(deploy)),
         Intent::Quarantined(why) => Ok(Begun::Refused(why)),
+        Intent::Again => Ok(Begun::Wait(format!(
+            "{WAITS_FOR_DEPLOY}: another one was settled just now"
+        ))),
         Intent::Busy(other) => forgotten(engine, a, hook, &other).await.map(Begun::Wait),
     }
 }
@@ -140,15 +167,20 @@ enum Intent {
     Ours(Deploy),
     Quarantined(String),
     Busy(Deploy),
+    /// What was decided about was no longer so.
+    Again,
+}
+
+/// What production has, or is about to, as it was seen before an attempt is written down.
+struct Seen {
+    /// The newest attempt of the project.
+    newest: Option<DeployId>,
+    /// How the new one is settled at once, where another one brought it along.
+    outcome: Option<Outcome>,
 }
 
 /// Writes the attempt down and gives the lease back: what runs now is no merge.
-async fn intend(
-    engine: &Engine,
-    a: &Attempt,
-    new: NewDeploy,
-    already: Option<Outcome>,
-) -> Result<Intent, EngineError> {
+async fn intend(engine: &Engine, a: &Attempt, new: NewDeploy, seen: Seen) -> Result<Intent, EngineError> {
     let (hold, task, now) = (a.hold(), a.task.clone(), engine.now());
     let intended = engine.store().write(move |tx| {
         hold.check(tx)?;
@@ -156,6 +188,14 @@ async fn intend(
         if let Some(bad) = quarantine::of(tx, new.project_id, &new.revision)? {
             let why = format!("{} is quarantined: {}", new.revision.short(), bad.reason);
             return Ok(Intent::Quarantined(why));
+        }
+        let newest = deploys::latest(tx, new.project_id, 1)?.pop();
+        if newest.as_ref().map(|d| d.id) != seen.newest
+            && newest
+                .as_ref()
+                .is_none_or(|d| d.task_id != new.task_id || d.visit != new.visit)
+        {
+            return Ok(Intent::Again);
         }
         Ok::<_, Abort>(match deploys::intend(tx, &new, now)? {
             Intended::Ours(deploy) => {
@@ -166,7 +206,7 @@ async fn intend(
                     deploy.revision.short()
                 );
                 transition::say(tx, &task, "deploy", &text, now)?;
-                Intent::Ours(match already {
+                Intent::Ours(match seen.outcome {
                     Some(outcome) => settled(tx, &task, (&deploy, &outcome), "", now)?,
                     None => deploy,
                 })
@@ -179,55 +219,14 @@ async fn intend(
     Ok(intended)
 }
 
-/// Settles an outcome that only production knows.
-async fn outcome(engine: &Engine, a: &Attempt, deploy: &Deploy, said: &Said) -> Outcome {
-    match said {
-        Said::Settled(outcome) => outcome.clone(),
-        Said::AskProduction(why) => {
-            let live = match &a.project.config.deploy.revision {
-                Some(source) => {
-                    revision::ask(
-                        engine,
-                        &a.project,
-                        source,
-                        Some(&deploy.revision),
-                        a.claim,
-                        "live",
-                    )
-                    .await
-                }
-                None => Err("set deploy.revision_url or deploy.revision_command to have it asked".to_owned()),
-            };
-            settle(why, &live, &deploy.revision, deploy.previous.as_deref())
-        }
-    }
-}
-
-/// The attempt is settled once, with all that follows from it but the task's move.
-async fn record(
-    engine: &Engine,
-    a: &Attempt,
-    deploy: &Deploy,
-    outcome: &Outcome,
-    ended: &Ended,
-) -> Result<Deploy, EngineError> {
-    let (hold, task, now) = (a.hold(), a.task.clone(), engine.now());
-    let (deploy, outcome, tail) = (deploy.clone(), outcome.clone(), ended.tail.clone());
-    let recorded = engine.store().write(move |tx| {
-        hold.check(tx)?;
-        settled(tx, &task, (&deploy, &outcome), &tail, now)
-    });
-    let deploy = recorded.await?;
-    engine.committed();
-    Ok(deploy)
-}
-
 /// An attempt whose task nobody works for any more holds up every other one: it is settled by whoever comes to it. Answers
 /// what is waited for.
 async fn forgotten(engine: &Engine, a: &Attempt, hook: &Hook, open: &Deploy) -> Result<String, EngineError> {
-    let (id, owner) = (open.id.0, open.task_id);
+    let (id, owner, visit) = (open.id.0, open.task_id, open.visit);
     let read = engine.store().read(move |tx| {
-        let live = jobs::live_of_task(tx, owner)?.is_some();
+        // Whoever works for another visit does not drive it.
+        let live = jobs::live_of_task(tx, owner)?;
+        let live = live.is_some_and(|j| j.kind == JobKind::DeployFinalizer && j.visit == visit);
         Ok::<_, StoreError>((tasks::by_id(tx, owner)?, live))
     });
     let (Some(task), live) = read.await? else {
@@ -245,7 +244,8 @@ async fn forgotten(engine: &Engine, a: &Attempt, hook: &Hook, open: &Deploy) -> 
             tail: String::new(),
         },
     };
-    let (outcome, tail) = (outcome(engine, a, open, &ended.said).await, ended.tail);
+    let outcome = outcome(engine, a, open, &ended.said).await?;
+    let tail = shown(engine, hook, &ended.tail);
     let (hold, open, now) = (a.hold(), open.clone(), engine.now());
     let recorded = engine.store().write(move |tx| {
         hold.check(tx)?;
@@ -260,104 +260,80 @@ async fn forgotten(engine: &Engine, a: &Attempt, hook: &Hook, open: &Deploy) -> 
 pub(super) const WAITS_FOR_DEPLOY: &str = "waits for the end of deploy";
 
 /// Where production runs something newer that has it: the older revision is not put in its place.
-async fn already(engine: &Engine, a: &Attempt, revision: &Sha) -> Result<Option<Outcome>, EngineError> {
+async fn already(engine: &Engine, a: &Attempt, revision: &Sha) -> Result<Seen, EngineError> {
     let project = a.task.project_id;
     let read = engine.store().read(move |tx| {
-        let latest = deploys::latest(tx, project, 1)?.pop();
-        Ok::<_, StoreError>(match latest.filter(|d| d.status == DeployStatus::Succeeded) {
-            Some(deploy) if quarantine::of(tx, project, &deploy.revision)?.is_none() => Some(deploy),
-            Some(_) | None => None,
-        })
+        let newest = deploys::latest(tx, project, 1)?.pop().map(|d| d.id);
+        Ok::<_, StoreError>((newest, deploys::last_good(tx, project)?))
     });
-    let Some(newer) = read.await?.filter(|d| d.revision != *revision) else {
-        return Ok(None);
+    let (newest, good) = read.await?;
+    let Some(newer) = good.filter(|d| d.revision != *revision) else {
+        return Ok(Seen {
+            newest,
+            outcome: None,
+        });
     };
     let (handle, ours, theirs) = (a.project.clone(), revision.clone(), newer.revision.clone());
     let has = blocking(move || Ok::<_, EngineError>(contains(&handle.repository()?, &theirs, &ours)?));
-    Ok(has.await?.then(|| Outcome {
+    let outcome = has.await?.then(|| Outcome {
         status: DeployStatus::Succeeded,
         why: format!(
             "deploy {} of {} brought it along",
             newer.id.0,
             newer.revision.short()
         ),
+    });
+    Ok(Seen { newest, outcome })
+}
+
+/// Why a revision is not deployed that has a quarantined one of another task in it, and nothing that was healthy since.
+async fn on_top_of_quarantined(
+    engine: &Engine,
+    a: &Attempt,
+    revision: &Sha,
+) -> Result<Option<String>, EngineError> {
+    let (project, own) = (a.task.project_id, a.task.id);
+    let read = engine.store().read(move |tx| {
+        let since = deploys::last_good(tx, project)?.and_then(|d| d.finished_at);
+        let mut bad = quarantine::of_project(tx, project)?;
+        bad.retain(|q| q.task_id != own && since.is_none_or(|since| q.created_at > since));
+        Ok::<_, StoreError>(bad)
+    });
+    let bad = read.await?;
+    if bad.is_empty() {
+        return Ok(None);
+    }
+    let (handle, ours) = (a.project.clone(), revision.clone());
+    let found = blocking(move || {
+        let repo = handle.repository()?;
+        for q in bad {
+            if contains(&repo, &ours, &q.revision)? {
+                return Ok(Some(q));
+            }
+        }
+        Ok::<_, EngineError>(None)
+    });
+    Ok(found.await?.map(|q| {
+        format!(
+            "{} has {} in it, which is quarantined: {}; have that mended first, or release it with `orch deploy release {} {}`, \
+             then let the task go on with In Progress",
+            revision.short(),
+            q.revision.short(),
+            q.reason,
+            a.project.config.name,
+            q.revision.short()
+        )
     }))
 }
 
-/// Settles an attempt, with what follows: the log, what people are told, and the quarantine of what failed.
-fn settled(
-    tx: &mut Conn,
-    task: &Task,
-    (deploy, outcome): (&Deploy, &Outcome),
-    tail: &str,
-    now: Timestamp,
-) -> Result<Deploy, Abort> {
-    let Some(deploy) = deploys::settle(tx, deploy.id, outcome, now)?.won() else {
-        return Err(Abort::Lost);
-    };
-    follow(tx, task, &deploy, tail, now)?;
-    jobs::wake_reserved(tx, deploy.project_id, WAITS_FOR_DEPLOY, now)?;
-    Ok(deploy)
-}
-
-fn follow(tx: &mut Conn, task: &Task, deploy: &Deploy, tail: &str, now: Timestamp) -> Result<(), Abort> {
-    let why = deploy.result.clone().unwrap_or_default();
-    let (revision, id) = (deploy.revision.short(), &task.work_item_id);
-    let text = match deploy.status {
-        DeployStatus::Succeeded => format!("{id} deployed: production runs {revision} ({why})"),
-        DeployStatus::Failed => format!("{id}: deploy of {revision} failed: {why}"),
-        DeployStatus::Unknown | DeployStatus::Open => {
-            format!("{id}: nobody knows whether {revision} is deployed: {why}")
-        }
-    };
-    transition::say(tx, task, "deploy", &text, now)?;
-    transition::notify(tx, task, "deployed", &text, now)?;
-    transition::comment(tx, task, "deployed", &text, now)?;
-    if deploy.status == DeployStatus::Failed {
-        let bad = Quarantined {
-            project_id: deploy.project_id,
-            revision: deploy.revision.clone(),
-            task_id: deploy.task_id,
-            reason: format!("its deploy failed: {why}"),
-            created_at: now,
-        };
-        quarantine::put(tx, &bad)?;
-    }
-    if let Some(log) = log(deploy, tail) {
-        transition::record_artifact(tx, task, DEPLOY_LOG.file, &log, now)?;
-    }
-    Ok(())
-}
-
-/// `14-deploy-log.md`; none while nobody knows how it ended.
-fn log(deploy: &Deploy, tail: &str) -> Option<String> {
-    let status = match deploy.status {
-        DeployStatus::Succeeded => "SUCCESS",
-        DeployStatus::Failed => "FAILED",
-        DeployStatus::Open | DeployStatus::Unknown => return None,
-    };
-    // A JSON text is a YAML text too.
-    let text = |text: &str| serde_json::Value::from(check::one_line(text, 500)).to_string();
-    let person = deploy
-        .person
-        .as_deref()
-        .unwrap_or("nobody: the gesture is waived");
-    let mut log = format!(
-        "---\n{}: {status}\nattempt: {}\nrevision: {}\nprevious: {}\nconfirmed_by: {}\nreason: {}\n---\n\n# Deploy {}\n",
-        DEPLOY_LOG.key,
-        deploy.id.0,
-        deploy.revision,
-        text(deploy.previous.as_deref().unwrap_or("unknown")),
-        text(person),
-        text(deploy.result.as_deref().unwrap_or_default()),
-        deploy.id.0,
-    );
-    if !tail.trim().is_empty() {
-        log.push_str("\nThe end of what the hook printed:\n\n");
-        for line in tail.lines() {
-            let line: String = line.chars().filter(|c| !c.is_control()).collect();
-            log.push_str(&format!("    {line}\n"));
-        }
-    }
-    Some(log)
+/// What main received for a candidate: the candidate, or what a merge made of it.
+async fn received(a: &Attempt, head: &Sha) -> Result<Sha, EngineError> {
+    let (project, head) = (a.project.clone(), head.clone());
+    blocking(move || {
+        let repo = project.repository()?;
+        let main = tip(&repo, &project.config.main)?;
+        repo.ensure_commits(&[&main, &head])?;
+        Ok::<_, EngineError>(repo.received(&main, &head)?.unwrap_or(head))
+    })
+    .await
 }

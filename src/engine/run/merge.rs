@@ -24,6 +24,7 @@ use super::super::look::{Looked, Question, confirm_key, contains, heads, look, m
 use super::super::transition::{self, Abort, Briefing, Ending, Setting};
 use super::super::{Engine, EngineError, Hint, blocking};
 use super::deploy;
+use super::failed;
 use super::forge::{self, Came, Went};
 use super::judge;
 use super::locally;
@@ -291,6 +292,9 @@ async fn merged(
 async fn after_merge(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
     if let Some(hook) = a.project.config.deploy.hook.clone() {
         return deploy::deploy(engine, a, &hook).await;
+    }
+    if let Some(why) = deploy::left_open(engine, a).await? {
+        return failed::over(engine, a, &why, failed::Again::Never).await;
     }
     if a.stage.role == Some(Role::Deployer) {
         let ending = Ending::new(a.hold(), JobEnd::Done);

@@ -40,6 +40,7 @@ use crate::store::jobs::Bare;
 use crate::store::runs::{Closing, NewRun, RunPatch};
 use crate::store::{Conn, Guarded, StoreError, jobs, runs, spend, tasks};
 
+pub(super) use deploy::settled;
 pub(super) use failed::{end_tree_in, fail, without_stage};
 pub(super) use finish::packet_of;
 pub(super) use given_up::give_up;

@@ -29,7 +29,8 @@ pub(super) async fn tip(engine: &Engine, a: &Attempt, main: &Sha) -> Result<Opti
     Ok(read.await?.map(|(brought_by, q)| {
         let by = brought_by.map_or_else(|| format!("task #{}", q.task_id), |id| id.to_string());
         format!(
-            "main is at {}, which {by} brought and which is quarantined: {}; bring main on by its task or by a revert, or release it with              `orch deploy release {} {}`",
+            "main is at {}, which {by} brought and which is quarantined: {}; bring main on by a fix of {by} or by a revert, \
+             or release it with `orch deploy release {} {}`",
             q.revision.short(),
             q.reason,
             a.project.config.name,

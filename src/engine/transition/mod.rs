@@ -223,13 +223,15 @@ pub(super) fn queue(
 /// True from the moment a merge is intended until its outcome is recorded, and while a hook deploys: what `main` or
 /// production receives then must not be work that was taken back a moment before.
 pub(super) fn is_merging(tx: &mut Conn, task: &Task, live: Option<&Job>) -> Result<bool, StoreError> {
-    let at_work = live.is_some_and(|j| j.kind == JobKind::DeployFinalizer && j.status == JobStatus::Running);
-    if !at_work {
+    let Some(job) = live.filter(|j| j.kind == JobKind::DeployFinalizer) else {
         return Ok(false);
-    }
+    };
     let deploy = deploys::of_visit(tx, task.id, task.visit)?;
-    let deploying = deploy.is_some_and(|d| d.status == DeployStatus::Open);
-    Ok(deploying || intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_open()))
+    if deploy.is_some_and(|d| d.status == DeployStatus::Open) {
+        return Ok(true);
+    }
+    Ok(job.status == JobStatus::Running
+        && intents::by_key(tx, &merge_key(task))?.is_some_and(|i| i.is_open()))
 }
 
 /// Gives back the lease that a task may hold, and wakes those who wait for it.

@@ -7,13 +7,15 @@ use utoipa::{IntoParams, ToSchema};
 use crate::engine::views::DeployView;
 use crate::engine::{Engine, deploys};
 use crate::http::body::Body;
+use crate::http::bounded::RowNumber;
 use crate::http::error::Problem;
 use crate::http::openapi::refusals::{NoSuch, Unfitting};
 use crate::http::resource;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(resource("/deploys", "GET").route(web::get().to(list)))
-        .service(resource("/deploys/release", "POST").route(web::post().to(release)));
+        .service(resource("/deploys/release", "POST").route(web::post().to(release)))
+        .service(resource("/deploys/{id}/settle", "POST").route(web::post().to(settle)));
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -33,6 +35,30 @@ pub(super) struct Release {
     project: String,
     /// The revision, or its first digits, 7 at least.
     revision: String,
+}
+
+/// How an attempt ended, as a person found.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SettleDeploy)]
+pub(super) struct Settle {
+    /// Production runs the new version; else the one before.
+    succeeded: bool,
+}
+
+/// Settles a deploy of which nobody knows how it ended.
+#[utoipa::path(
+    post, path = "/deploys/{id}/settle", tag = "deploys", operation_id = "settle_deploy", request_body = Settle,
+    params(("id" = inline(RowNumber), Path, description = "The attempt.")),
+    responses((status = NO_CONTENT, description = "It is settled."), NoSuch, Unfitting)
+)]
+pub(super) async fn settle(
+    engine: web::Data<Engine>,
+    id: web::Path<i64>,
+    wanted: Body<Settle>,
+) -> Result<HttpResponse, Problem> {
+    deploys::settle(&engine, *id, wanted.0.succeeded).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// The latest deploys, newest first, 50 of each project at most.

@@ -69,6 +69,7 @@ use super::openapi;
     nodes::clear,
     deploys::list,
     deploys::release,
+    deploys::settle,
     leases::list,
     leases::release,
     leases::resume,

@@ -21,6 +21,8 @@ pub struct Limits {
     startup: Option<Duration>,
     kill_grace: Duration,
     lease: Option<Duration>,
+    /// What the program started is not its own: it is let alone when the program ends by itself.
+    leaves: bool,
 }
 
 impl From<&LaunchSpec> for Limits {
@@ -31,6 +33,7 @@ impl From<&LaunchSpec> for Limits {
             startup: spec.startup,
             kill_grace: spec.kill_grace,
             lease: spec.lease.as_ref().map(|lease| lease.ttl),
+            leaves: spec.once,
         }
     }
 }
@@ -127,7 +130,8 @@ impl Course {
 
     /// What is to be done. `childless`: nothing of the tree is left.
     pub fn next(&mut self, now: Instant, childless: bool) -> Order {
-        if childless && self.program_ended {
+        let leaves = self.limits.leaves && matches!(self.phase, Phase::Lingering { .. });
+        if self.program_ended && (childless || leaves) {
             return Order::Finish;
         }
         match self.phase {
@@ -184,6 +188,7 @@ impl Course {
             stall,
             startup,
             lease,
+            leaves: _,
             kill_grace: _,
         } = self.limits;
         // Rounded up: "after 0s" would tell nothing.
@@ -219,6 +224,7 @@ mod tests {
             startup: Some(5 * S),
             kill_grace: 10 * S,
             lease: None,
+            leaves: false,
         };
         (Course::new(limits, now), now)
     }
@@ -303,6 +309,7 @@ mod tests {
             startup: None,
             kill_grace: S,
             lease: None,
+            leaves: false,
         };
         assert_eq!(Course::new(limits, now).wait(now), Some(7 * S));
         limits.stall = None;
