@@ -24,46 +24,27 @@ struct Elsewhere {
 
 const BOTH: &[Database] = &[Database::Sqlite, Database::Postgres];
 
-const ELSEWHERE: [Elsewhere; 20] = [
-    Elsewhere {
-        point: "commit engine::run::watch::keep_baseline",
-        on: BOTH,
-        known: WATCHING,
-    },
-    Elsewhere {
-        point: "commit engine::run::watch::keep",
-        on: BOTH,
-        known: WATCHING,
-    },
+const ELSEWHERE: [Elsewhere; 16] = [
     Elsewhere {
         point: "commit engine::run::watch::verdict::nothing_to_watch",
         on: BOTH,
-        known: WATCHING,
+        known: "the end of a job whose verdict came otherwise, which is written or not: engine::watching",
     },
     Elsewhere {
-        point: "commit engine::run::watch::verdict::conclude",
+        point: "commit engine::run::deploy::forgotten",
         on: BOTH,
-        known: WATCHING,
+        known: "needs a second task, and a first one whose job is gone; it is the same transaction as that of the attempt's own job, \
+                and whoever comes next does it again: walk::deploys",
     },
     Elsewhere {
-        point: "commit engine::run::watch::verdict::roll_back",
+        point: "commit engine::deploys::release",
         on: BOTH,
-        known: WATCHING,
+        known: "a person's one row, which is gone or not; whoever got no answer looks at `orch deploy list`: walk::deploys",
     },
     Elsewhere {
-        point: "commit engine::run::staging::begin",
+        point: "commit engine::deploys::settle",
         on: BOTH,
-        known: STAGING,
-    },
-    Elsewhere {
-        point: "commit engine::run::staging::note",
-        on: BOTH,
-        known: STAGING,
-    },
-    Elsewhere {
-        point: "commit engine::run::staging::prove",
-        on: BOTH,
-        known: STAGING,
+        known: "a person's word, with all that follows in one transaction; said again it is refused: walk::deploys",
     },
     Elsewhere {
         point: "deed make a webhook at Gitea",
@@ -133,10 +114,6 @@ const ELSEWHERE: [Elsewhere; 20] = [
     },
 ];
 
-const WATCHING: &str = "needs a project with [post_deploy]; who dies goes on from the probes that are kept, or from the rollback that was \
-                        intended: engine::watching, walk::watching die there";
-const STAGING: &str = "needs a project with staging; who dies goes on from what the intent says: engine::staging dies while the checks \
-                       run, and when the log is pushed and not recorded";
 const ALONE: &str = "one service has the file, so nobody else waits for a sign of life: nothing is written";
 
 /// Functions whose commits are named by those who hand them their closures.

@@ -10,6 +10,7 @@ mod gone;
 mod losses;
 mod money;
 mod play;
+mod production;
 mod rows;
 mod scene;
 

@@ -8,7 +8,7 @@ use orch::engine::views::{JobView, QueueView, TaskDetail, TaskView};
 use serde_json::{Value, json};
 
 use super::scene::Room;
-use super::{at_gitea, gone, losses, money};
+use super::{at_gitea, gone, losses, money, production};
 use crate::support::{Agent, Api, Post, TestService};
 
 /// One course of things.
@@ -27,18 +27,21 @@ pub enum Play {
     Money,
     /// A project at Gitea.
     Gitea,
+    /// Staging, a deploy by a hook, and what is done when production is sick.
+    Production,
     /// The walk again, in the life after the service died here.
     After(&'static str),
 }
 
 /// All of them.
-pub const PLAYS: [Play; 8] = [
+pub const PLAYS: [Play; 9] = [
     Play::Walk,
     Play::Hands,
     Play::Losses,
     Play::Gone,
     Play::Money,
     Play::Gitea,
+    Play::Production,
     Play::After("deed start a shim:after"),
     Play::After("git rebase:before"),
 ];
@@ -99,6 +102,7 @@ impl Play {
             Self::Gone => Agent::new().role("developer", gone::AGENT),
             Self::Money => money::agent(),
             Self::Gitea => at_gitea::agent(),
+            Self::Production => production::agent(),
         }
     }
 
@@ -108,6 +112,7 @@ impl Play {
             Self::Losses => losses::STAGES,
             Self::Money => money::STAGES,
             Self::Gitea => at_gitea::STAGES,
+            Self::Production => production::STAGES,
         }
     }
 }
@@ -155,9 +160,13 @@ impl Person {
                         json!({ "name": "one", "mode": "parallel", "tasks": [task] }),
                     )
                 }
-                Play::Walk | Play::Losses | Play::Gone | Play::Money | Play::Gitea | Play::After(_) => {
-                    ("/api/v1/tasks", task)
-                }
+                Play::Walk
+                | Play::Losses
+                | Play::Gone
+                | Play::Money
+                | Play::Gitea
+                | Play::Production
+                | Play::After(_) => ("/api/v1/tasks", task),
             };
             api.try_ask("POST", path, Some(&body))?;
             return Ok(false);
@@ -168,6 +177,7 @@ impl Person {
             Play::Gone => return self.lose_the_project(room, task),
             Play::Money => return self.spend(room, task),
             Play::Gitea => return self.with_pulls(room, task),
+            Play::Production => return self.to_production(room, task),
             Play::Walk | Play::Hands | Play::After(_) => {}
         }
         let gesture = match (task.status.as_str(), task.stage.as_str()) {

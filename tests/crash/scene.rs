@@ -12,9 +12,9 @@ use orch::actors::fault::{DEMO_MARK, MONITOR_PANIC};
 use orch::engine::views::TaskDetail;
 use serde_json::Value;
 
-use super::at_gitea;
 use super::play::{Person, Play};
 use super::rows::Rows;
+use super::{at_gitea, production};
 use crate::support::fake_gitea::{FakeGitea, REPOSITORY, TOKEN};
 use crate::support::{
     FakeService, PATIENCE, Postgres, Project, Reply, Repo, SECRET, Setup, TestService, wait_until,
@@ -94,6 +94,8 @@ pub struct Scene {
     fake: Option<FakeGitea>,
     webhook: FakeService,
     telegram: FakeService,
+    /// Where the play has one.
+    _health: Option<FakeService>,
     /// Dropped after the service.
     _database: Option<Postgres>,
     rows: Rows,
@@ -115,15 +117,28 @@ impl Scene {
                 fake.adopt(REPOSITORY, &repo.path);
                 (repo, Some(fake))
             }
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money | Play::After(_) => {
-                (Repo::new(), None)
-            }
+            Play::Walk
+            | Play::Hands
+            | Play::Losses
+            | Play::Gone
+            | Play::Money
+            | Play::Production
+            | Play::After(_) => (Repo::new(), None),
         };
         let project = match &fake {
             Some(fake) => Project::at("shop", Path::new(&fake.clone_url(REPOSITORY)))
                 .top("ci = 'tests'")
                 .top(&at_gitea::test_command(&repo)),
             None => Project::new("shop", &repo),
+        };
+        let health = (play == Play::Production).then(|| production::health(&repo));
+        let project = match &health {
+            Some(health) => {
+                let sections = production::sections(&repo, health);
+                let (top, rest) = sections.split_once('\n').unwrap();
+                project.top(top).then(rest)
+            }
+            None => project,
         };
         let webhook = FakeService::new(|_| Reply::new(204, ""));
         let refused = AtomicBool::new(play != Play::Hands);
@@ -181,6 +196,7 @@ impl Scene {
             fake,
             webhook,
             telegram,
+            _health: health,
             _database: own,
             play,
             person: Person::new(play),
@@ -213,7 +229,13 @@ impl Scene {
     /// How often the service dies because the play says so.
     fn deaths(&self) -> usize {
         match self.play {
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money | Play::Gitea => 0,
+            Play::Walk
+            | Play::Hands
+            | Play::Losses
+            | Play::Gone
+            | Play::Money
+            | Play::Gitea
+            | Play::Production => 0,
             Play::After(_) => 1,
         }
     }
@@ -221,7 +243,13 @@ impl Scene {
     /// What each life is started with.
     fn lives(&self, last: Variable) -> Vec<Variable> {
         match self.play {
-            Play::Walk | Play::Hands | Play::Losses | Play::Gone | Play::Money | Play::Gitea => vec![last],
+            Play::Walk
+            | Play::Hands
+            | Play::Losses
+            | Play::Gone
+            | Play::Money
+            | Play::Gitea
+            | Play::Production => vec![last],
             Play::After(point) => vec![(FAIL_POINT, format!("{point} 1")), last],
         }
     }
@@ -299,7 +327,7 @@ impl Scene {
         let detail = self.service.task("SHOP-001");
         let explained = |what: &str| format!("{what}\n{}", self.service.explain(&detail));
         let (status, commits) = match self.play {
-            Play::Walk | Play::Hands | Play::Gitea | Play::After(_) => ("done", 2),
+            Play::Walk | Play::Hands | Play::Gitea | Play::Production | Play::After(_) => ("done", 2),
             Play::Losses | Play::Money => ("done", 1),
             Play::Gone => ("cancelled", 0),
         };
@@ -315,6 +343,9 @@ impl Scene {
         assert_eq!(self.repo.merge_commits_since(&self.base), 0);
         if let Some(fake) = &self.fake {
             at_gitea::holds(fake, &self.repo);
+        }
+        if self.play == Play::Production {
+            production::holds(&self.repo);
         }
         let leases: Value = self.service.api().get("/api/v1/leases").ok();
         assert_eq!(leases["held"], Value::Array(Vec::new()), "no lease is held");
