@@ -85,9 +85,40 @@ fn the_rules_at_their_boundaries() {
 
 #[test]
 fn other_numbers_of_probes_are_judged_in_proportion() {
-    for (probes, too_many, enough) in [(5, 1, 4), (6, 1, 5), (12, 2, 10), (30, 5, 24), (60, 10, 48)] {
+    for (probes, too_many, enough) in [
+        (5, 3, 4),
+        (6, 3, 5),
+        (12, 3, 10),
+        (18, 3, 15),
+        (19, 4, 16),
+        (30, 5, 24),
+        (60, 10, 48),
+    ] {
         let plan = Plan { probes, ..PLAN };
         assert_eq!((plan.too_many(), plan.enough()), (too_many, enough), "{probes}");
+    }
+    let (healthy, degraded, unclear) = (
+        Some(Health::Healthy),
+        Some(Health::Degraded),
+        Some(Health::Inconclusive),
+    );
+    let table = [
+        (5, "x", None, "one failure is no verdict"),
+        (5, "x....", unclear, "one among the last five"),
+        (5, "xx.x", degraded, "three of five"),
+        (6, "x", None, "one failure is no verdict"),
+        (6, "x.....", healthy, "one, and five good ones after it"),
+        (6, "x.x...", unclear, "two, one of them among the last five"),
+        (6, "x.x.x", degraded, "three of six"),
+        (12, "x.x.........", healthy, "two of twelve"),
+        (12, "x..x..x", degraded, "three of twelve, at once"),
+        (30, "x..x..x..x", None, "four of thirty"),
+        (30, "x..x..x..x..x", degraded, "five of thirty"),
+    ];
+    for (probes, text, expected, what) in table {
+        let plan = Plan { probes, ..PLAN };
+        let health = judge(&plan, &looks(text)).map(|judged| judged.health);
+        assert_eq!(health, expected, "{probes}, {what}: {text}");
     }
 }
 

@@ -37,9 +37,9 @@ impl Plan {
         start + self.warm_up + self.window
     }
 
-    /// As many failures as this mean a verdict: 5 of 30.
+    /// As many failures as this mean a verdict: 5 of 30. Never fewer than in a row: with few looks, one would be enough.
     pub fn too_many(&self) -> usize {
-        usize::from(self.probes).div_ceil(6)
+        usize::from(self.probes).div_ceil(6).max(Self::IN_A_ROW)
     }
 
     /// So many looks have to have been made: 24 of 30.
