@@ -403,6 +403,7 @@ diesel::table! {
         health -> Nullable<Text>,
         action -> Nullable<Text>,
         judged_at -> Nullable<BigInt>,
+        brought_by -> Nullable<BigInt>,
     }
 }
 

@@ -4,7 +4,7 @@
 mod watched;
 
 pub use watched::{
-    begin_rollback, end_rollback, has_newer, judge, last_judged, record_merged, running_of_task,
+    begin_rollback, end_rollback, has_newer, judge, last_judged, record_merged, rolled_back, running_of_task,
 };
 
 use diesel::prelude::*;
@@ -56,6 +56,8 @@ pub struct Deploy {
     pub action: Option<ActionTaken>,
     /// When that was known.
     pub judged_at: Option<Timestamp>,
+    /// The deploy that production ran instead, and that had this revision already: nothing was done for this one.
+    pub brought_by: Option<DeployId>,
 }
 
 /// A deploy to be intended.
@@ -104,6 +106,7 @@ struct Columns {
     health: Option<String>,
     action: Option<String>,
     judged_at: Option<i64>,
+    brought_by: Option<i64>,
 }
 
 impl Row for Columns {
@@ -135,6 +138,7 @@ impl Row for Columns {
             created_at: Timestamp(self.created_at),
             finished_at: self.finished_at.map(Timestamp),
             judged_at: self.judged_at.map(Timestamp),
+            brought_by: self.brought_by.map(DeployId),
         })
     }
 }
@@ -187,6 +191,32 @@ pub fn settle(
         .set((
             deploys::status.eq(outcome.status.as_str()),
             deploys::result.eq(&outcome.why),
+            deploys::finished_at.eq(now.0),
+        ))
+        .returning(Columns::as_returning())
+        .get_result(c)
+        .optional())?;
+    guarded(row)
+}
+
+/// Settles an open attempt for which nothing was done: production runs what `by` brought, which has its revision.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn brought(
+    conn: &mut Conn,
+    id: DeployId,
+    by: DeployId,
+    why: &str,
+    now: Timestamp,
+) -> Result<Guarded<Deploy>, StoreError> {
+    let row: Option<Columns> = on!(conn, c => diesel::update(deploys::table)
+        .filter(deploys::id.eq(id.0))
+        .filter(deploys::status.eq(DeployStatus::Open.as_str()))
+        .set((
+            deploys::status.eq(DeployStatus::Succeeded.as_str()),
+            deploys::result.eq(why),
+            deploys::brought_by.eq(by.0),
             deploys::finished_at.eq(now.0),
         ))
         .returning(Columns::as_returning())

@@ -6,6 +6,7 @@
 pub mod support;
 
 mod claims;
+mod deploys;
 mod jobs;
 mod leases;
 mod news;

@@ -34,7 +34,8 @@ pub(in crate::engine) fn arm(tx: &mut Conn, s: &Setting, task: &Task) -> Result<
         deploys::record_merged(tx, &new, s.now)?;
     }
     let deployed = deploys::running_of_task(tx, task.id)?;
-    let Some(deploy) = deployed.filter(|deploy| deploy.health.is_none()) else {
+    // What was brought along is watched as what brought it.
+    let Some(deploy) = deployed.filter(|d| d.health.is_none() && d.brought_by.is_none()) else {
         return Ok(());
     };
     let plan = &watched.plan;

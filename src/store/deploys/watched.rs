@@ -1,5 +1,7 @@
 //! What watching production after a deploy came to, and its rollback.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::{Columns, Deploy, NewDeploy};
@@ -49,7 +51,8 @@ pub fn running_of_task(conn: &mut Conn, task: TaskId) -> Result<Option<Deploy>, 
         .optional())?)
 }
 
-/// Whether something else of the project was deployed since, or is being deployed. One that failed changed nothing.
+/// Whether something else of the project was deployed since, or is being deployed. One that failed changed nothing, nor did
+/// one that was brought along by another.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -58,7 +61,8 @@ pub fn has_newer(conn: &mut Conn, deploy: &Deploy) -> Result<bool, StoreError> {
         deploys::table
             .filter(deploys::project_id.eq(deploy.project_id.0))
             .filter(deploys::id.gt(deploy.id.0))
-            .filter(deploys::status.ne(DeployStatus::Failed.as_str())),
+            .filter(deploys::status.ne(DeployStatus::Failed.as_str()))
+            .filter(deploys::brought_by.is_null()),
     ))
     .get_result(c))?)
 }
@@ -111,6 +115,19 @@ pub fn begin_rollback(
         .get_result(c)
         .optional())?;
     guarded(row)
+}
+
+/// Those of these tasks for which production is being rolled back.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn rolled_back(conn: &mut Conn, tasks: &[i64]) -> Result<BTreeSet<TaskId>, StoreError> {
+    let found: Vec<i64> = on!(conn, c => deploys::table
+        .filter(deploys::task_id.eq_any(tasks))
+        .filter(deploys::action.eq(ActionTaken::RollingBack.as_str()))
+        .select(deploys::task_id)
+        .load(c))?;
+    Ok(found.into_iter().map(TaskId).collect())
 }
 
 /// Records how a rollback ended.
