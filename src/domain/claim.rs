@@ -27,6 +27,8 @@ pub struct Candidate {
     pub spent_up: bool,
     /// What a node has to be for its agent.
     pub labels: BTreeSet<String>,
+    /// Production is being rolled back for its task.
+    pub rolls_back: bool,
 }
 
 /// A node on which the claimer can run agents.
@@ -228,7 +230,8 @@ pub fn eligible(candidate: &Candidate, slots: &Slots) -> Eligibility {
     if slots.no_room && candidate.kind.needs_room() {
         return Eligibility::Held(Held::NoRoom);
     }
-    if slots.no_watch && candidate.kind == JobKind::PostDeployMonitor {
+    // A rollback that has begun is finished: it keeps the project's only place for a deploy.
+    if slots.no_watch && candidate.kind == JobKind::PostDeployMonitor && !candidate.rolls_back {
         return Eligibility::Held(Held::NoWatch);
     }
     if candidate.kind.is_reserved() {
@@ -298,6 +301,7 @@ mod tests {
             modifies: vec!["src/a".to_owned()],
             spent_up: false,
             labels: BTreeSet::new(),
+            rolls_back: false,
         }
     }
 
@@ -534,6 +538,11 @@ mod tests {
             let expected = (kind == JobKind::PostDeployMonitor).then_some(Held::NoWatch);
             assert_eq!(held(&candidate(5, kind), &off), expected, "{kind:?}");
         }
+        let rolls_back = Candidate {
+            rolls_back: true,
+            ..candidate(5, JobKind::PostDeployMonitor)
+        };
+        assert_eq!(held(&rolls_back, &off), None, "what has begun is finished");
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Production {
         );
         fs::write(self.folder.path().join("hook.sh"), hook).unwrap();
         format!(
-            "[deploy]\nhook = ['sh', '{folder}/hook.sh']\nrevision_command = 'cat {folder}/revision'\n\
+            "[deploy]\nrequire_manual_approve = false\nhook = ['sh', '{folder}/hook.sh']\nrevision_command = 'cat {folder}/revision'\n\
              [post_deploy]\nurl = '{}/health'\n{watched}\n{HOOKED}",
             self.service.url
         )
@@ -373,6 +373,68 @@ async fn a_rollback_whose_service_dies_is_gone_on_with_and_not_begun_again(backe
     assert_eq!(house.stands(task).await, "done done");
 }
 
+async fn a_rollback_that_has_begun_is_finished_though_nobody_watches_any_more(backend: Backend) {
+    let production = Production::new();
+    let hold = "echo >\"$production/began\"; while [ ! -e \"$production/go\" ]; do sleep 0.02; done; exit 0";
+    let stages = production.stages(hold, "auto_rollback = true");
+    let mut house = backend.plan(&stages).build().await;
+    let task = deployed(&house).await;
+    production.answers(500);
+    looks(&house, 2).await;
+    house.later(INTERVAL);
+    let claim = house.claim_one().await;
+    let began = production.folder.path().join("began");
+    within(async {
+        let mut driving = house.driving(claim);
+        driving
+            .until("the hook rolls back", async || began.exists())
+            .await;
+    })
+    .await;
+    put_back(&house, claim);
+    let file = house.path("orch.toml");
+    let settings = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{settings}\npost_deploy.enabled = false\n")).unwrap();
+    house.restart().await;
+    assert!(!production::stands(&house.engine).await.unwrap().enabled);
+    fs::write(production.folder.path().join("go"), "").unwrap();
+    within(house.run_all()).await;
+    assert_eq!(verdicts(&house), ["DEGRADED ROLLED_BACK"]);
+    assert_eq!(production.calls(), ["deploy", "rollback"]);
+    assert_eq!(house.live_job(task).await, None);
+    // The project's only place for a deploy is free again.
+    let second = house.add("Sell even more").await;
+    within(house.run_all()).await;
+    assert_eq!(house.stands(second).await, "done done");
+    assert_eq!(production.calls(), ["deploy", "rollback", "deploy"]);
+}
+
+async fn what_was_brought_along_is_not_watched_and_ends_no_watch(backend: Backend) {
+    let production = Production::new();
+    let house = production.house(backend, "").await;
+    deployed(&house).await;
+    let second = house.add("Sell even more").await;
+    let deploys = loop {
+        let job = house.claim().await.remove(0);
+        if job.stage.as_str() == "deploy" {
+            break job;
+        }
+        within(house.drive(claim_of(&job))).await;
+    };
+    house.sql(&format!(
+        "INSERT INTO deploys (project_id, task_id, visit, revision, node, status, result, created_at, finished_at, brought_by) \
+         SELECT project_id, {second}, {}, revision, node, 'succeeded', 'brought along', created_at, finished_at, id FROM deploys",
+        deploys.visit
+    ));
+    within(house.drive(claim_of(&deploys))).await;
+    within(house.run_all()).await;
+    assert_eq!(house.stands(second).await, "done done");
+    assert_eq!(production.calls(), ["deploy"]);
+    assert_eq!(house.live_job(second).await, None, "it is not watched");
+    looks(&house, 30).await;
+    assert_eq!(verdicts(&house), ["HEALTHY NONE", "- -"]);
+}
+
 async fn an_unclear_rollback_is_settled_by_what_production_runs(backend: Backend) {
     for (script, expected) in [
         ("exit 1", "DEGRADED ROLLBACK_FAILED"),
@@ -401,6 +463,7 @@ async fn a_self_hosting_project_is_never_rolled_back_by_itself(backend: Backend)
         "rollback_to = \"development\"",
         "rollback_to = \"development\"\nconfirm = true",
     );
+    let stages = stages.replace("require_manual_approve = false\n", "");
     let plan: Plan = backend.plan(&stages).top("self_hosting = true");
     let house = plan.set("post_deploy.auto_rollback = true").build().await;
     let task = house.add("Sell more").await;
@@ -496,6 +559,8 @@ on_both!(
     what_nobody_saw_while_the_service_was_down_is_missing,
     too_few_looks_are_inconclusive,
     a_rollback_whose_service_dies_is_gone_on_with_and_not_begun_again,
+    a_rollback_that_has_begun_is_finished_though_nobody_watches_any_more,
+    what_was_brought_along_is_not_watched_and_ends_no_watch,
     an_unclear_rollback_is_settled_by_what_production_runs,
     a_self_hosting_project_is_never_rolled_back_by_itself,
     without_a_hook_the_merge_is_watched,

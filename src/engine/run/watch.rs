@@ -83,12 +83,8 @@ struct Seen {
     newer: bool,
 }
 
-/// One look, if it is time for one, or the verdict.
+/// One look, if it is time for one, or the verdict. A rollback that has begun is finished, whatever the switch says.
 pub(super) async fn watch(engine: &Engine, a: &mut Attempt) -> Result<Step, EngineError> {
-    if !engine.settings().post_deploy.enabled {
-        let why = "production is not watched (post_deploy.enabled)".to_owned();
-        return snooze(engine, a, why, Until::Pause(OFF)).await;
-    }
     let Some(seen) = read(engine, a).await? else {
         return verdict::nothing_to_watch(engine, a).await;
     };
@@ -103,6 +99,10 @@ pub(super) async fn watch(engine: &Engine, a: &mut Attempt) -> Result<Step, Engi
             | ActionTaken::RollbackUnknown,
         ) => return verdict::nothing_to_watch(engine, a).await,
         None => {}
+    }
+    if !engine.settings().post_deploy.enabled {
+        let why = "production is not watched (post_deploy.enabled)".to_owned();
+        return snooze(engine, a, why, Until::Pause(OFF)).await;
     }
     let inconclusive = |why: &str| Judged {
         health: Health::Inconclusive,

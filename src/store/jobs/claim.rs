@@ -21,6 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::schema::{jobs, runs, tasks};
 use crate::store::conn::Serial;
 use crate::store::decode::{Row, rows};
+use crate::store::deploys::rolled_back;
 use crate::store::tasks::{Unfinished, cell};
 use crate::store::{Conn, Listing, StoreError, retries};
 
@@ -144,6 +145,10 @@ impl<'a> Search<'a> {
             false => BTreeMap::new(),
         };
         let spent_up = spent_up(conn, self.request, &page)?;
+        let rolled_back = match self.slots.no_watch {
+            true => rolled_back(conn, &ids)?,
+            false => BTreeSet::new(),
+        };
         let mut candidates = Vec::with_capacity(page.len());
         for row in page {
             let found = Found {
@@ -174,6 +179,7 @@ impl<'a> Search<'a> {
                         waits_for: waits.remove(&job.task_id.0).unwrap_or_default(),
                         modifies,
                         spent_up: spent_up.contains(&job.task_id),
+                        rolls_back: rolled_back.contains(&job.task_id),
                         labels: self.request.nodes.wanted_by(job.project_id, job.role),
                     };
                     candidates.push((found, candidate));
