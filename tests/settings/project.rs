@@ -251,7 +251,7 @@ url = "x"
     /x/projects/shop.toml:13: command is empty: give a program and its arguments, or leave it out
     /x/projects/shop.toml:14: timeout_s is above agent.timeout_cap_s (2700): lower it or raise the cap
     /x/projects/shop.toml:15: env: "A B" is no variable name: use letters, digits and '_'
-    /x/projects/shop.toml:18: deploy.by = "hand": give one of merge, agent
+    /x/projects/shop.toml:18: deploy.by = "hand": give one of merge, agent, hook
     /x/projects/shop.toml:20: unknown key "stagign"; did you mean "staging"?
     "#);
 }
@@ -319,9 +319,84 @@ fn a_gate_that_could_never_be_green_is_refused() {
     /x/projects/shop.toml:7: gate "review_approved" can never be green: the local forge has no reviews; use "reviewer_verdict" or "human_approved"
     /x/projects/shop.toml:7: gate "staging_status" can never be green: the project has no [staging]; write that section, or remove the gate
     /x/projects/shop.toml:7: gate "staging_image_fresh" can never be green: the project has no [staging]; write that section, or remove the gate
-    /x/projects/shop.toml:7: gate "deploy_status" can never be green: nobody writes a deploy log; set [deploy] by = "agent" or give a stage the role "deployer"
+    /x/projects/shop.toml:7: gate "deploy_status" can never be green: nobody writes a deploy log; set [deploy] hook or by = "agent", or give a stage the role "deployer"
     /x/projects/shop.toml:7: gate "branch_mergeable" can never be green: the project has no test_command; set one
     /x/projects/shop.toml:8: gate "branch_mergeable" can never be green: the merge gate is off for this project; set [merge] gate = true or remove it
+    "#);
+}
+
+/// A pipeline of its own whose last stage merges, with the lines of that stage, and a hook.
+fn hooked(stage: &str, deploy: &str) -> String {
+    format!(
+        "repo = \"/srv/shop\"\ntest_command = \"make test\"\n\n[[stage]]\nname = \"work\"\nrole = \"developer\"\n\n\
+         [[stage]]\nname = \"deploy\"\n{stage}\n\n[[stage]]\nname = \"done\"\n\n[deploy]\nhook = [\"./deploy.sh\"]\n{deploy}"
+    )
+}
+
+#[test]
+fn a_hook_deploys_without_confirm_deploy_only_where_that_is_waived() {
+    let gates = "gates = [\"deploy_status\"]";
+    let confirmed = format!("{gates}\nconfirm = true");
+    let approve = |text: &str| parse(text).unwrap().deploy.require_manual_approve;
+    assert!(approve(&hooked(&confirmed, "")));
+    assert!(approve(&hooked(&confirmed, "require_manual_approve = true")));
+    assert!(!approve(&hooked(gates, "require_manual_approve = false")));
+    // The setting waives it for every project that says nothing itself.
+    let waived = Start::new().env("ORCH_DEPLOY_REQUIRE_MANUAL_APPROVE", "false");
+    let project = parse_with(&waived, &hooked(gates, "")).unwrap();
+    assert!(!project.deploy.require_manual_approve);
+    let all = [
+        refused(&hooked(gates, "")),
+        refused(&hooked(gates, "require_manual_approve = true")),
+        parse_with(&waived, &hooked(gates, "require_manual_approve = true")).unwrap_err(),
+        refused(&format!("self_hosting = true\n{}", hooked(gates, ""))),
+    ];
+    assert_snapshot!(all.join("\n"), @r#"
+    /x/projects/shop.toml:15: deploy.hook deploys, and nobody is asked before; set confirm = true in stage "deploy", which merges, or waive it with [deploy] require_manual_approve = false
+    /x/projects/shop.toml:17: require_manual_approve = true, but no [[stage]] has confirm = true; set it in the stage that merges
+    /x/projects/shop.toml:17: require_manual_approve = true, but no [[stage]] has confirm = true; set it in the stage that merges
+    /x/projects/shop.toml:5: self_hosting = true needs confirm = true in the [[stage]] that merges
+    "#);
+}
+
+#[test]
+fn after_the_deploy_nothing_is_looked_at_that_could_change_the_candidate() {
+    let with = |gates: &str| hooked(&format!("confirm = true\ngates = [{gates}]"), "");
+    let smoke = "{ name = \"smoke\", command = [\"./smoke.sh\"] }";
+    for gates in [
+        "\"branch_mergeable\", \"tests_local\", \"deploy_status\"".to_owned(),
+        format!("\"branch_mergeable\", {smoke}, \"deploy_status\", \"human_approved\""),
+        format!("\"deploy_status\", {smoke}"),
+    ] {
+        assert_eq!(parse(&with(&gates)).err(), None, "{gates}");
+    }
+    let all = [
+        refused(&with("\"deploy_status\", \"branch_mergeable\"")),
+        refused(&with(
+            "\"branch_mergeable\", \"deploy_status\", \"tests_local\", \"ci_green\"",
+        )),
+    ];
+    assert_snapshot!(all.join("\n"), @r#"
+    /x/projects/shop.toml:8: gate "branch_mergeable" stands after "deploy_status" in stage "deploy", where production has the candidate already; put it before "deploy_status"
+    /x/projects/shop.toml:8: gate "tests_local" stands after "deploy_status" in stage "deploy", where production has the candidate already; put it before "deploy_status"
+    /x/projects/shop.toml:8: gate "ci_green" stands after "deploy_status" in stage "deploy", where production has the candidate already; put it before "deploy_status"
+    "#);
+}
+
+#[test]
+fn staging_stands_before_the_stage_that_asks_for_confirm_deploy() {
+    let gates = "\"staging_status\", \"staging_image_fresh\"";
+    let with = |before: &str, deploy: &str| {
+        format!(
+            "{STAGING}timeout_s = 60\nrevision_command = \"./revision.sh\"\n\n[[stage]]\nname = \"work\"\nrole = \"developer\"\n\
+             gates = [{before}]\n\n[[stage]]\nname = \"deploy\"\nrole = \"deployer\"\n{deploy}\n\n[[stage]]\nname = \"done\"\n"
+        )
+    };
+    assert_eq!(parse(&with(gates, "confirm = true")).err(), None);
+    assert_eq!(parse(&with("", &format!("gates = [{gates}]"))).err(), None);
+    assert_snapshot!(refused(&with("", &format!("gates = [{gates}]\nconfirm = true"))), @r#"
+    /x/projects/shop.toml:16: gate "staging_status" stands in a stage with confirm = true, and each new try at staging would ask for Confirm Deploy again; put it in a stage before this one
+    /x/projects/shop.toml:16: gate "staging_image_fresh" stands in a stage with confirm = true, and each new try at staging would ask for Confirm Deploy again; put it in a stage before this one
     "#);
 }
 

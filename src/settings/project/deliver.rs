@@ -243,7 +243,12 @@ impl DeployDraft {
     }
 
     /// The same for stages that the file writes itself: `confirm = true` in one of them is what counts.
-    pub(super) fn agree_with(&self, top: &Table<'_>, own: &At<&Pipeline>, self_hosting: bool) {
+    pub(super) fn agree_with(
+        &self,
+        top: &Table<'_>,
+        own: &At<&Pipeline>,
+        (self_hosting, settings): (bool, &Settings),
+    ) {
         let confirms = own.value.stages().iter().any(|s| s.confirm);
         match &self.approve {
             Some(At { value: true, line }) if !confirms => top.note(
@@ -262,7 +267,24 @@ impl DeployDraft {
         }
         if self.by == DeployBy::Hook {
             self.agree_with_hook(top, own);
+            let unsaid = self.approve.is_none() && settings.deploy.require_manual_approve;
+            if unsaid && !confirms && !self_hosting {
+                self.refuse_unwaived(top, own);
+            }
         }
+    }
+
+    /// A hook reaches production: the gesture before it is left out only where somebody says so.
+    fn refuse_unwaived(&self, top: &Table<'_>, own: &At<&Pipeline>) {
+        let Some(merging) = own.value.stages().iter().find(|s| s.merges) else {
+            return;
+        };
+        let problem = format!(
+            "deploy.hook deploys, and nobody is asked before; set confirm = true in stage {:?}, which merges, or waive it with \
+             [deploy] require_manual_approve = false",
+            merging.name.as_str()
+        );
+        top.note(top.line_of("deploy"), problem);
     }
 
     /// The hook deploys, and a stage has to say what becomes of it.

@@ -120,7 +120,7 @@ fn fields(top: &Table<'_>, source: &Path, settings: &Settings, notes: &Notes) ->
             value: pipeline,
             line: *line,
         };
-        deploy.agree_with(top, &own, self_hosting);
+        deploy.agree_with(top, &own, (self_hosting, settings));
     }
     if let Some(At { line, .. }) = &staging {
         means.refuse_long_staging(top, *line, own.as_ref());

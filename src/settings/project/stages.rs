@@ -12,7 +12,7 @@ use super::agents::command;
 use super::table::{At, Table};
 use super::{Ci, DeployBy, ForgeKind, ProjectStaging};
 use crate::domain::id::StageName;
-use crate::domain::pipeline::{GATE_NAMES, GateKind, GateSpec, Pipeline, Role, StageDraft};
+use crate::domain::pipeline::{GATE_NAMES, GateKind, GateSpec, Pipeline, Role, Stage, StageDraft};
 
 /// What the project has, on which its gates depend.
 pub(super) struct Means {
@@ -137,11 +137,57 @@ pub(super) fn pipeline(top: &Table<'_>, means: &Means) -> Option<At<Option<Pipel
         .collect();
     let complete: Option<Vec<_>> = drafts.into_iter().collect();
     let value = complete.and_then(|drafts| {
-        Pipeline::validate(&drafts)
-            .map_err(|e| top.note(tables.get(e.stage).map_or(line, |t| t.line), e.problem))
-            .ok()
+        let line_of = |stage: usize| tables.get(stage).map_or(line, |t| t.line);
+        let pipeline = Pipeline::validate(&drafts)
+            .map_err(|e| top.note(line_of(e.stage), e.problem))
+            .ok()?;
+        let merging = pipeline.stages().iter().find(|s| s.merges);
+        let at = |s: &Stage| drafts.iter().position(|d| d.name == s.name.as_str());
+        if let Some((merging, at)) = merging.and_then(|s| Some((s, at(s)?))) {
+            refuse_after_deploy(top, line_of(at), merging);
+        }
+        Some(pipeline)
     });
     Some(At { value, line })
+}
+
+/// After the deploy nothing is looked at that could change the candidate, or run for it: production has it.
+fn refuse_after_deploy(top: &Table<'_>, line: usize, merging: &Stage) {
+    let after = merging
+        .gates
+        .iter()
+        .skip_while(|g| g.kind != GateKind::DeployStatus);
+    let may_stand = |g: &&GateSpec| {
+        matches!(
+            g.kind,
+            GateKind::DeployStatus | GateKind::HumanApproved | GateKind::Command { .. }
+        )
+    };
+    for gate in after.filter(|g| !may_stand(g)) {
+        let problem = format!(
+            "gate {:?} stands after \"deploy_status\" in stage {:?}, where production has the candidate already; put it before \
+             \"deploy_status\"",
+            gate.name,
+            merging.name.as_str()
+        );
+        top.note(line, problem);
+    }
+}
+
+/// Each new try at staging would ask for Confirm Deploy again.
+fn refuse_staging_with_confirm(table: &Table<'_>, draft: &StageDraft) {
+    let staged = |g: &&GateSpec| matches!(g.kind, GateKind::StagingStatus | GateKind::StagingImageFresh);
+    if !draft.confirm {
+        return;
+    }
+    for gate in draft.gates.iter().flatten().filter(staged) {
+        let problem = format!(
+            "gate {:?} stands in a stage with confirm = true, and each new try at staging would ask for Confirm Deploy again; \
+             put it in a stage before this one",
+            gate.name
+        );
+        table.note(table.line, problem);
+    }
 }
 
 /// A stage as written; none when its name or role is not usable.
@@ -187,6 +233,7 @@ fn draft(table: &Table<'_>, means: &Means, deployer: &Cell<bool>) -> Option<Stag
         name: name.map(|at| at.value).unwrap_or_default(),
     };
     table.finish();
+    refuse_staging_with_confirm(table, &draft);
     // Without its name or role, the pipeline's objections would be echoes of that mistake.
     let role_is_broken = draft.role.is_none() && table.has("role");
     (!draft.name.is_empty() && !role_is_broken).then_some(draft)
