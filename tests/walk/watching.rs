@@ -65,7 +65,7 @@ impl Production {
         .unwrap();
         let sections = format!(
             "[deploy]\nrequire_manual_approve = false\nhook = ['sh', '{folder}/hook.sh']\nrevision_command = 'cat {folder}/revision'\n\
-             [post_deploy]\nurl = '{}/'\nexpect_revision = true\nprobes = 30\nwarm_up_s = 0\n{watched}\n",
+             [post_deploy]\nurl = '{}/'\nexpect_revision = true\nwarm_up_s = 0\n{watched}\n",
             self.service.url
         );
         Project::new("shop", repo)
@@ -102,7 +102,8 @@ fn number(log: &str, key: &str) -> usize {
 #[test]
 fn production_is_watched_over_a_restart() {
     let (repo, production) = (Repo::new(), Production::new());
-    let project = production.project(&repo, "window_s = 12");
+    // Two looks may be missing, and one late by an interval: time enough for a restart.
+    let project = production.project(&repo, "probes = 10\nwindow_s = 20");
     let mut service = Setup::new().project(project).start();
     let id = service.add("Write it");
     service.wait_status(&id, "done");
@@ -110,7 +111,7 @@ fn production_is_watched_over_a_restart() {
         stands(&service)
             .watching
             .first()
-            .is_some_and(|w| w.probes_over >= 5)
+            .is_some_and(|w| w.probes_over >= 2)
     });
     let shown = service.cli_ok(&["queue"]);
     assert!(shown.contains("is watched until"), "{shown}");
@@ -128,14 +129,9 @@ fn production_is_watched_over_a_restart() {
     let (total, missing) = (number(&log, "checks_total"), number(&log, "checks_missing"));
     // Who dies between a look and its record looks again.
     let asked = production.service.asked().len() - 3;
-    assert!(total + missing == 30 && total >= 5, "{log}");
+    assert!(total + missing == 10 && total >= 8, "{log}");
     assert!(asked == total || asked == total + 1, "{asked} {log}");
-    // How long the restart took is the machine's business; a gap is neither good nor bad.
-    let expected = if total >= 24 { "HEALTHY" } else { "INCONCLUSIVE" };
-    assert!(
-        log.starts_with(&format!("---\npost_deploy_status: {expected}\n")),
-        "{log}"
-    );
+    assert!(log.starts_with("---\npost_deploy_status: HEALTHY\n"), "{log}");
     assert_eq!(service.task(&id).task.status, "done");
 }
 
