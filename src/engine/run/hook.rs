@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::deploy::{Said, said};
+use crate::domain::run::StopCause;
 use crate::domain::time::Timestamp;
-use crate::process::far::{FarHook, is_cut};
+use crate::process::far::{FarHook, is_cut, longest, printed};
 use crate::process::{self, LaunchSpec, ProcessError, ProcessWatch, RunState, SshTarget};
 use crate::settings::project::{Hook, Runner};
 use crate::store::deploys::Deploy;
 
 use super::super::look::about;
 use super::super::{Engine, EngineError, blocking};
+use super::connections::{OFFLINE, Tries, begun_by, has_reached, last_of, next_of};
 use super::{Attempt, failed, far};
 
 /// What a hook is to do: the last word of its command line.
@@ -33,6 +35,14 @@ impl Action {
         match self {
             Self::Deploy => "deploy",
             Self::Rollback { .. } => "rollback",
+        }
+    }
+
+    /// When it was decided.
+    fn since(self, deploy: &Deploy) -> Timestamp {
+        match self {
+            Self::Deploy => deploy.created_at,
+            Self::Rollback { since } => since,
         }
     }
 }
@@ -63,10 +73,6 @@ pub(super) enum Stands {
 const TAIL_BYTES: u64 = 16 * 1024;
 /// How long a shim that was just started may take to say who it is.
 const STARTING: Duration = Duration::from_secs(10);
-/// Between two tries to reach a hook on another machine again.
-const REACH: Duration = Duration::from_secs(2);
-/// How long that is tried when its time is over.
-const OFFLINE: Duration = Duration::from_secs(300);
 /// Between two looks for that.
 const PASS: Duration = Duration::from_millis(20);
 
@@ -81,11 +87,23 @@ pub(super) async fn run(
     action: Action,
     deploy: &Deploy,
 ) -> Result<Ended, EngineError> {
+    let base = run_dir(engine, action, deploy);
+    let mut tries: Option<Tries> = None;
     loop {
-        match stands(engine, hook, action, deploy).await? {
+        match look(engine, hook, action, deploy).await? {
             Stands::NotStarted => start(engine, a, hook, action, deploy).await?,
+            // Whatever time has passed: the machine alone knows, and is asked.
             Stands::Cut => {
-                tokio::time::sleep(REACH).await;
+                let (now, base) = (engine.now(), base.clone());
+                let seen =
+                    blocking(move || Ok::<_, EngineError>((has_reached(&last_of(&base)), begun_by(&base))));
+                let (reached, began) = seen.await?;
+                let tried = tries.map_or_else(|| Tries::begin(now), |tries| tries.again(now, reached));
+                if tried.are_over(began, longest(hook.timeout)) {
+                    return Ok(gone("the machine of the hook does not answer by ssh"));
+                }
+                tries = Some(tried);
+                tokio::time::sleep(tried.pause()).await;
                 start(engine, a, hook, action, deploy).await?;
             }
             Stands::AtWork => wait(engine, action, deploy).await?,
@@ -98,7 +116,15 @@ pub(super) async fn run(
     }
 }
 
-/// How the hook stands. Starts nothing.
+fn gone(why: &str) -> Ended {
+    Ended {
+        said: Said::AskProduction(why.to_owned()),
+        tail: String::new(),
+    }
+}
+
+/// How the hook stands, as far as is known here. Starts nothing: what was begun on another machine and is followed by nobody
+/// counts as gone when it cannot be at work there any more.
 ///
 /// # Errors
 /// The process layer's.
@@ -108,17 +134,26 @@ pub(super) async fn stands(
     action: Action,
     deploy: &Deploy,
 ) -> Result<Stands, EngineError> {
-    let gone = |why: &str| {
-        Stands::Ended(Ended {
-            said: Said::AskProduction(why.to_owned()),
-            tail: String::new(),
-        })
-    };
-    let began = match action {
-        Action::Deploy => deploy.created_at,
-        Action::Rollback { since } => since,
-    };
-    let waited = engine.now().since(began);
+    let stands = look(engine, hook, action, deploy).await?;
+    if !matches!(stands, Stands::Cut) {
+        return Ok(stands);
+    }
+    let last = last_of(&run_dir(engine, action, deploy));
+    let followed = blocking(move || Ok::<_, EngineError>(process::read_exit(&last)?));
+    let since = followed
+        .await?
+        .map_or(action.since(deploy), |exit| exit.finished_at);
+    Ok(
+        match engine.now().since(since) > longest(hook.timeout) + OFFLINE {
+            true => Stands::Ended(gone("nobody followed the hook to its end")),
+            false => Stands::Cut,
+        },
+    )
+}
+
+async fn look(engine: &Engine, hook: &Hook, action: Action, deploy: &Deploy) -> Result<Stands, EngineError> {
+    let gone = |why: &str| Stands::Ended(gone(why));
+    let waited = engine.now().since(action.since(deploy));
     let most = hook.timeout + engine.settings().agent.kill_grace + STARTING;
     let far = hook.runner != Runner::Local;
     if !far && !is_here(engine, deploy) {
@@ -129,20 +164,21 @@ pub(super) async fn stands(
         });
     }
     let base = run_dir(engine, action, deploy);
+    let first = base.clone();
     let dir = blocking(move || Ok::<_, EngineError>(last_of(&base))).await?;
     let looked = dir.clone();
     let state = blocking(move || process::look(&looked, None)).await?;
     // The connection is gone, and what it followed is not: it is followed over another one.
     let cut = match &state {
-        RunState::Ended(exit) => is_cut(exit),
+        RunState::Ended(exit) => {
+            // No ssh any more says nothing of what was begun over an earlier one.
+            is_cut(exit) || (dir != first && matches!(exit.cause, Some(StopCause::NotStarted { .. })))
+        }
         RunState::Lost(_) | RunState::Elsewhere(_) => true,
         RunState::NotLaunched | RunState::Running(_) => false,
     };
     if far && cut {
-        return Ok(match waited > most + OFFLINE {
-            true => gone("the machine of the hook does not answer by ssh"),
-            false => Stands::Cut,
-        });
+        return Ok(Stands::Cut);
     }
     Ok(match state {
         RunState::NotLaunched => Stands::NotStarted,
@@ -151,7 +187,7 @@ pub(super) async fn stands(
             let tail = blocking(move || process::output_tail(&dir, TAIL_BYTES)).await?;
             Stands::Ended(Ended {
                 said: said(&exit, &process::exit_text(&exit)),
-                tail: engine.settings().without_secrets(&tail),
+                tail: engine.settings().without_secrets(&printed(&tail)),
             })
         }
         // What it had started may live on: production is asked only when nothing can change it any more.
@@ -338,36 +374,6 @@ fn run_dir(engine: &Engine, action: Action, deploy: &Deploy) -> PathBuf {
 
 fn name(action: Action, deploy: &Deploy) -> String {
     format!("{}-{}-{}", deploy.id.0, deploy.created_at.0, action.as_str())
-}
-
-/// Each connection to a hook on another machine has a record of its own: `<base>`, `<base>.1` …
-fn records(base: &Path) -> impl Iterator<Item = PathBuf> {
-    let first = base.to_owned();
-    (0_u32..).map(move |n| match n {
-        0 => first.clone(),
-        n => {
-            let mut name = first.clone().into_os_string();
-            name.push(format!(".{n}"));
-            name.into()
-        }
-    })
-}
-
-/// The record of the last connection; the first one where there is none.
-fn last_of(base: &Path) -> PathBuf {
-    let there = records(base).take_while(|dir| dir.exists()).last();
-    there.unwrap_or_else(|| base.to_owned())
-}
-
-/// Where the next launch is recorded: in the last record while nothing was launched there.
-fn next_of(base: &Path) -> PathBuf {
-    let last = last_of(base);
-    match process::look(&last, None) {
-        Ok(RunState::NotLaunched | RunState::Running(_)) => last,
-        Ok(RunState::Ended(_) | RunState::Lost(_) | RunState::Elsewhere(_)) | Err(_) => {
-            records(base).find(|dir| !dir.exists()).unwrap_or(last)
-        }
-    }
 }
 
 /// Where the revision is checked out for it.

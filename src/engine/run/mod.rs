@@ -4,6 +4,7 @@
 //! a run that was begun by another goes on from the recorded step; the other one can write nothing any more.
 
 pub(super) mod agent;
+mod connections;
 mod deploy;
 mod failed;
 pub(super) mod far;

@@ -12,12 +12,14 @@ use super::super::files::{failed, private};
 use super::super::ssh::{BROKEN, SshTarget, quoted};
 use super::super::{LaunchSpec, ProcessError};
 use super::scripts;
-use crate::domain::run::ExitRecord;
+use crate::domain::run::{ExitRecord, StopCause};
 
 /// The hook as a script, within the run's own directory.
 const SCRIPT: &str = "hook.sh";
 /// Longer than the hook's own limit: what its machine needs to end it.
 const MARGIN: Duration = Duration::from_secs(60);
+/// What is printed there as soon as the hook is followed.
+const FOLLOWED: &str = "orch: the hook is followed";
 
 /// A hook there.
 #[derive(Clone, Debug)]
@@ -48,12 +50,14 @@ impl FarHook {
         let made = folder.recursive(true).mode(0o700).create(run_dir);
         made.map_err(failed("create", run_dir))?;
         let script = run_dir.join(SCRIPT);
+        let text = self.script();
         let written = private()
             .open(&script)
-            .and_then(|mut f| f.write_all(self.script().as_bytes()));
+            .and_then(|mut f| f.write_all(text.as_bytes()));
         written.map_err(failed("write", &script))?;
-        let limit = self.limit.as_secs().to_string();
-        let (program, args) = self.target.argv(scripts::HOOK, &[&self.folder, &limit]);
+        let [limit, most] = [self.limit, longest(self.limit)].map(|time| time.as_secs().to_string());
+        let words = [&self.folder, &limit, &most, &text.len().to_string()];
+        let (program, args) = self.target.argv(scripts::HOOK, &words.map(String::as_str));
         Ok(LaunchSpec {
             program,
             args,
@@ -61,7 +65,7 @@ impl FarHook {
             cwd: run_dir.to_owned(),
             stdin: Some(script),
             log_cap_bytes: 1 << 20,
-            timeout: Some(self.limit + MARGIN),
+            timeout: Some(longest(self.limit) + MARGIN),
             stall: None,
             startup: None,
             kill_grace: Duration::from_secs(5),
@@ -71,7 +75,8 @@ impl FarHook {
     }
 
     fn script(&self) -> String {
-        let mut script = String::new();
+        // It holds the environment: nobody needs it once it is read.
+        let mut script = "rm -f -- \"$0\"\n".to_owned();
         for (name, value) in &self.env {
             script.push_str(&format!("export {name}={}\n", quoted(value)));
         }
@@ -85,7 +90,33 @@ impl FarHook {
     }
 }
 
-/// The connection broke, or there was none: the hook may be at work there all the same.
+/// After so long a hook of this limit is over on its machine. Its seconds are counted one by one there, which takes longer.
+pub fn longest(limit: Duration) -> Duration {
+    limit + limit / 10 + MARGIN
+}
+
+/// The connection broke or hung, or there was none: the hook may be at work there all the same.
 pub fn is_cut(exit: &ExitRecord) -> bool {
-    exit.cause.is_none() && (exit.code == Some(BROKEN) || exit.code.is_none())
+    match &exit.cause {
+        None => exit.code == Some(BROKEN) || exit.code.is_none(),
+        Some(StopCause::Timeout { .. }) => true,
+        Some(
+            StopCause::Stall { .. }
+            | StopCause::Startup { .. }
+            | StopCause::Stopped
+            | StopCause::LeaseExpired { .. }
+            | StopCause::NotStarted { .. },
+        ) => false,
+    }
+}
+
+/// A connection that printed this reached the machine, and the hook had begun there.
+pub fn reached(output: &str) -> bool {
+    output.lines().any(|line| line == FOLLOWED)
+}
+
+/// What the hook itself printed.
+pub fn printed(output: &str) -> String {
+    let lines = output.split_inclusive('\n');
+    lines.filter(|line| line.trim_end() != FOLLOWED).collect()
 }

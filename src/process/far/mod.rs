@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use drive::main;
-pub use hook::{FarHook, is_cut};
+pub use hook::{FarHook, is_cut, longest, printed, reached};
 
 use super::files;
 use super::ssh::{Said, SshTarget, quoted};

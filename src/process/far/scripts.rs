@@ -264,8 +264,10 @@ done
 /// `run_dir`: prints the recorded exit.
 pub const RESULT: &str = r#"cat -- "$1/exit.json""#;
 
-/// `folder limit`, the hook as a script on stdin. Begins it once, whoever calls again, and follows it to its end: the folder is
-/// the mark. It goes on without this connection, for as long as the limit. 255 is ssh's alone, 125 is a hook that is gone.
+/// `folder limit longest length`, the hook as a script of so many bytes on stdin. Begins it once, whoever calls again, and
+/// follows it to its end: the folder is the mark, and is made when all of the script is there. It goes on without this
+/// connection, for as long as the limit. 255 is ssh's, and of a script that came in part; 124 is a hook that was ended at its
+/// limit, whatever it says of that; 125 is one that is gone.
 pub const HOOK: &str = r#"
 set -u
 umask 077
@@ -273,23 +275,63 @@ unset CDPATH
 case $1 in /*) dir=$1 ;; *) dir=$(pwd -P)/$1 ;; esac
 command -v setsid >/dev/null || { echo "setsid is not in the PATH of a login without a terminal: install it" >&2; exit 126; }
 mkdir -p -- "${dir%/*}" || exit 126
-if mkdir -- "$dir" 2>/dev/null; then
-  cat >"$dir/hook.sh"
-  setsid sh -c '
-    setsid sh "$1/hook.sh" </dev/null >"$1/log" 2>&1 &
-    hook=$!
-    setsid sh -c "sleep \"\$1\"; kill -TERM -- \"-\$2\"; sleep 10; kill -KILL -- \"-\$2\"" orch "$2" "$hook" &
-    guard=$!
-    wait "$hook"
-    echo $? >"$1/exit.new"
-    kill -- "-$guard"
-    mv -f -- "$1/exit.new" "$1/exit"
-  ' orch "$dir" "$2" </dev/null >/dev/null 2>&1 &
-  echo $! >"$dir/pid"
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null; }
+if [ ! -d "$dir" ]; then
+  new=$dir.new.$$
+  trap 'rm -f -- "$new"; exit 255' HUP INT TERM
+  cat >"$new"
+  size=$(wc -c <"$new")
+  [ "$((size + 0))" -eq "$4" ] || { rm -f -- "$new"; echo "the hook came in part: nothing was begun" >&2; exit 255; }
+  trap - HUP INT TERM
+  if mkdir -- "$dir" 2>/dev/null; then
+    mv -f -- "$new" "$dir/hook.sh"
+    date +%s >"$dir/began"
+    boot >"$dir/boot"
+    setsid sh -c '
+      cd -- "$1" || exit
+      (cd -- "$3" && exec setsid sh "$1/hook.sh") >log 2>&1 &
+      hook=$!
+      echo "$hook" >group
+      over() { [ -e exit.new ] || [ -e exit ] || { [ ! -e group ] && ! kill -0 "$$"; }; }
+      (
+        left=$2
+        while [ "$left" -gt 0 ]; do
+          sleep 1
+          if over; then exit 0; fi
+          left=$((left - 1))
+        done
+        : >late
+        kill -s TERM -- "-$hook"
+        left=10
+        while [ "$left" -gt 0 ]; do
+          sleep 1
+          if over; then exit 0; fi
+          left=$((left - 1))
+        done
+        kill -s KILL -- "-$hook"
+      ) &
+      wait "$hook"
+      echo $? >exit.new
+      [ ! -e late ] || kill -s KILL -- "-$hook"
+      rm -f hook.sh
+      tail -c 1048576 log >log.new && mv -f log.new log
+      mv -f exit.new exit
+    ' orch "$dir" "$2" "$PWD" </dev/null >/dev/null 2>&1 &
+    echo $! >"$dir/pid"
+  else
+    rm -f -- "$new"
+  fi
 fi
+echo "orch: the hook is followed"
+lives() {
+  [ "$(boot)" = "$(cat "$dir/boot" 2>/dev/null)" ] || return 1
+  began=$(cat "$dir/began" 2>/dev/null) && [ "$(($(date +%s) - began))" -le "$3" ] || return 1
+  pid=$(cat "$dir/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && return 0
+  group=$(cat "$dir/group" 2>/dev/null) && [ -n "$group" ] && kill -s 0 -- "-$group" 2>/dev/null
+}
 gone=0
 until [ -e "$dir/exit" ]; do
-  if pid=$(cat "$dir/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+  if lives "$@"; then
     gone=0
   else
     gone=$((gone + 1))
@@ -298,6 +340,7 @@ until [ -e "$dir/exit" ]; do
   sleep 0.2
 done
 tail -c 16384 -- "$dir/log"
+[ ! -e "$dir/late" ] || { echo "the hook was ended after $2 s" >&2; exit 124; }
 code=$(cat "$dir/exit")
 [ "$code" -ne 255 ] || code=254
 exit "$code"
