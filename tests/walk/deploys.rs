@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use orch::engine::views::TaskDetail;
 
-use crate::support::{Agent, Project, Repo, Setup, Sshd, TestService, git, wait_until};
+use crate::support::{Agent, Project, Repo, Setup, TestService, git, wait_until};
 
 /// development, then the stage that merges and deploys after a person's word.
 const TWO_STAGES: &str = r#"
@@ -26,29 +26,29 @@ name = "done"
 "#;
 
 /// Production: a folder with the revision that runs there, and a line for each call of the hook.
-struct Production {
-    folder: tempfile::TempDir,
+pub(super) struct Production {
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Production {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("revision"), "0".repeat(40)).unwrap();
         fs::write(folder.path().join("calls"), "").unwrap();
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Each call: action, attempt, revision.
-    fn calls(&self) -> Vec<String> {
+    pub(super) fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("calls")).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
-    fn runs(&self) -> String {
+    pub(super) fn runs(&self) -> String {
         fs::read_to_string(self.path("revision"))
             .unwrap()
             .trim()
@@ -56,7 +56,7 @@ impl Production {
     }
 
     /// A project whose hook is `script`; `$production` is the folder, and its call is written down before.
-    fn project(&self, repo: &Repo, script: &str) -> Project {
+    pub(super) fn project(&self, repo: &Repo, script: &str) -> Project {
         let hook = self.path("hook.sh");
         let mut text = format!("#!/bin/sh\nproduction='{}'\n", self.folder.path().display());
         writeln!(
@@ -76,10 +76,11 @@ impl Production {
 }
 
 /// Brings the new version, healthy.
-const GOOD: &str = r#"echo "$ORCH_REVISION" >"$production/revision"; echo "now at $ORCH_REVISION""#;
+pub(super) const GOOD: &str =
+    r#"echo "$ORCH_REVISION" >"$production/revision"; echo "now at $ORCH_REVISION""#;
 
 /// Waits until Confirm Deploy is asked for, and confirms.
-fn confirm(service: &mut TestService, id: &str) -> TaskDetail {
+pub(super) fn confirm(service: &mut TestService, id: &str) -> TaskDetail {
     let asked = service.wait_status(id, "waiting_human");
     let reason = asked.task.reason.clone().unwrap_or_default();
     assert!(reason.contains("Confirm Deploy"), "{reason}");
@@ -293,39 +294,6 @@ fn without_the_gesture_only_where_the_project_waived_it() {
     let id = service.add("Write it");
     service.wait_status(&id, "done");
     assert_eq!(production.calls(), [format!("deploy 1 {}", repo.sha("main"))]);
-}
-
-#[test]
-fn a_hook_on_another_machine_outlives_its_connection_and_the_service() {
-    let (repo, production) = (Repo::new(), Production::new());
-    let Some(mut sshd) = Sshd::start() else { return };
-    let script = format!(
-        "echo >\"$production/began\"\n[ \"$WORD\" = \"it's there\" ] || exit 9\n\
-         while [ ! -e \"$production/go\" ]; do sleep 0.05; done\n{GOOD}"
-    );
-    let project = production.project(&repo, &script);
-    // The login's home is not this test's: what the hook leaves there is removed at the end.
-    let project = project.then("runner = 'ssh:far'\ntimeout_s = 60\n\n[deploy.env]\nWORD = \"it's there\"\n");
-    let mut setup = Setup::new();
-    for line in sshd.node("far", production.folder.path()) {
-        let (key, value) = line.split_once(" = ").unwrap();
-        let parsed: toml::Table = format!("value = {value}").parse().unwrap();
-        setup = setup.set(key, parsed["value"].clone());
-    }
-    let mut service = setup.project(project).start();
-    let id = service.add("Write it");
-    confirm(&mut service, &id);
-    wait_until("the hook to begin", || production.path("began").exists());
-    // The connection breaks, and there is none for a while; then the service dies too.
-    sshd.stop();
-    sshd.start_again();
-    service.kill9();
-    service.start();
-    sshd.cut();
-    fs::write(production.path("go"), "").unwrap();
-    service.wait_status(&id, "done");
-    assert_eq!(production.calls(), [format!("deploy 1 {}", repo.sha("main"))]);
-    assert_eq!(production.runs(), repo.sha("main"));
 }
 
 #[test]

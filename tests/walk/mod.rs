@@ -11,6 +11,7 @@ mod demo;
 mod deploys;
 mod drain;
 mod failures;
+mod far_deploys;
 mod forgotten;
 mod gates;
 mod healers;

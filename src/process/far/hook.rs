@@ -120,3 +120,61 @@ pub fn printed(output: &str) -> String {
     let lines = output.split_inclusive('\n');
     lines.filter(|line| line.trim_end() != FOLLOWED).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::process::{Command, Output, Stdio};
+
+    use super::*;
+
+    /// What sshd would run of a hook of these words, with the first bytes of its standard input.
+    fn call(room: &Path, argv: &[&str], bytes: Option<usize>) -> Output {
+        let target = SshTarget {
+            host: "far".to_owned(),
+            port: None,
+            identity_file: None,
+            known_hosts_file: None,
+        };
+        let hook = FarHook {
+            target,
+            folder: room.join("deploys/1").display().to_string(),
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            env: [("WORD".to_owned(), "it's".to_owned())].into(),
+            limit: Duration::from_secs(20),
+        };
+        let spec = hook.launch_spec(&room.join("record"), Vec::new()).unwrap();
+        let mut text = fs::read(spec.stdin.unwrap()).unwrap();
+        text.truncate(bytes.unwrap_or(text.len()));
+        let mut far = Command::new("sh");
+        let far = far.arg("-c").arg(spec.args.last().unwrap());
+        let piped = far.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut far = piped.stderr(Stdio::piped()).spawn().unwrap();
+        far.stdin.take().unwrap().write_all(&text).unwrap();
+        far.wait_with_output().unwrap()
+    }
+
+    #[test]
+    fn a_hook_that_came_in_part_is_not_begun_and_the_whole_one_is_once() {
+        let room = tempfile::tempdir().unwrap();
+        let called = room.path().join("called");
+        let script = format!("echo \"$WORD\" >>{}; echo said; exit 3", called.display());
+        let argv = ["sh", "-c", &script];
+        for bytes in [0, 1, 30, 80] {
+            let torn = call(room.path(), &argv, Some(bytes));
+            assert_eq!(torn.status.code(), Some(BROKEN), "{torn:?}");
+            assert!(!reached(&String::from_utf8(torn.stdout).unwrap()));
+            let left = fs::read_dir(room.path().join("deploys")).unwrap();
+            assert_eq!(left.count(), 0, "nothing is left of it");
+        }
+        for _ in 0..2 {
+            let whole = call(room.path(), &argv, None);
+            assert_eq!(whole.status.code(), Some(3), "{whole:?}");
+            let output = String::from_utf8(whole.stdout).unwrap();
+            assert!(reached(&output), "{output}");
+            assert_eq!(printed(&output), "said\n");
+        }
+        assert_eq!(fs::read_to_string(called).unwrap(), "it's\n");
+        assert!(!room.path().join("deploys/1/hook.sh").exists());
+    }
+}
