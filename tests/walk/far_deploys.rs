@@ -91,7 +91,9 @@ fn what_a_hook_says_that_was_ended_at_its_limit_is_not_believed() {
     let mut service = start(&sshd, &production, &repo, script, "timeout_s = 2");
     let id = service.add("Write it");
     confirm(&mut service, &id);
-    service.wait_task(&id, "goes back to development", |d| d.task.developer_retries == 1);
+    service.wait_task(&id, "is asked about the fix", |d| {
+        d.task.status == "waiting_human" && d.task.developer_retries == 1
+    });
     let told = service.prompt(&id, "developer", 2);
     assert!(told.contains("exit code 124"), "{told}");
     assert_eq!(production.calls().len(), 1);
