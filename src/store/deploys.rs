@@ -278,6 +278,7 @@ pub fn last_good(conn: &mut Conn, project: ProjectId) -> Result<Option<Deploy>, 
     maybe(on!(conn, c => deploys::table
         .filter(deploys::project_id.eq(project.0))
         .filter(deploys::status.eq(DeployStatus::Succeeded.as_str()))
+        .filter(deploys::brought_by.is_null())
         .filter(deploys::action.is_null().or(deploys::action.ne_all(taken_back)))
         .order(deploys::id.desc())
         .select(Columns::as_select())

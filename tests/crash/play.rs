@@ -177,7 +177,7 @@ impl Person {
             Play::Gone => return self.lose_the_project(room, task),
             Play::Money => return self.spend(room, task),
             Play::Gitea => return self.with_pulls(room, task),
-            Play::Production => return self.to_production(room, task),
+            Play::Production => return self.sees_it_deployed(room, task),
             Play::Walk | Play::Hands | Play::After(_) => {}
         }
         let gesture = match (task.status.as_str(), task.stage.as_str()) {

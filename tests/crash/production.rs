@@ -85,7 +85,7 @@ pub fn sections(repo: &Repo, health: &FakeService) -> String {
 
 impl Person {
     /// Confirms, and waits until production runs again what it ran before. True when all is over.
-    pub(super) fn to_production(&mut self, room: &Room, task: &TaskView) -> io::Result<bool> {
+    pub(super) fn sees_it_deployed(&mut self, room: &Room, task: &TaskView) -> io::Result<bool> {
         match (task.status.as_str(), task.stage.as_str()) {
             ("waiting_human", "deploy") => {
                 let body = json!({ "gesture": "confirm-deploy", "person": "tester" });

@@ -1,7 +1,7 @@
 //! Brings what was merged to production by the project's hook: one attempt for a Confirm Deploy, whose end is known or asked
 //! for. Never runs a hook for a candidate that nobody confirmed, and none for a quarantined revision.
 
-use crate::domain::deploy::{DeployId, DeployStatus, Outcome, Said};
+use crate::domain::deploy::{DeployId, DeployStatus, Said};
 use crate::domain::id::Sha;
 use crate::domain::job::JobKind;
 use crate::settings::project::Hook;
@@ -17,7 +17,7 @@ use super::merge::{Until, snooze};
 mod settle;
 
 pub(in crate::engine) use settle::settled;
-use settle::{outcome, record, shown};
+use settle::{brought, outcome, record, shown};
 
 use super::{Attempt, Step, judge, watch};
 
@@ -175,8 +175,8 @@ enum Intent {
 struct Seen {
     /// The newest attempt of the project.
     newest: Option<DeployId>,
-    /// How the new one is settled at once, where another one brought it along.
-    outcome: Option<Outcome>,
+    /// The one that brought the new one's revision along, and which that is.
+    brought: Option<(DeployId, String)>,
 }
 
 /// Writes the attempt down and gives the lease back: what runs now is no merge.
@@ -206,8 +206,8 @@ async fn intend(engine: &Engine, a: &Attempt, new: NewDeploy, seen: Seen) -> Res
                     deploy.revision.short()
                 );
                 transition::say(tx, &task, "deploy", &text, now)?;
-                Intent::Ours(match seen.outcome {
-                    Some(outcome) => settled(tx, &task, (&deploy, &outcome), "", now)?,
+                Intent::Ours(match seen.brought {
+                    Some(by) => brought(tx, &task, (&deploy, by), now)?,
                     None => deploy,
                 })
             }
@@ -270,20 +270,13 @@ async fn already(engine: &Engine, a: &Attempt, revision: &Sha) -> Result<Seen, E
     let Some(newer) = good.filter(|d| d.revision != *revision) else {
         return Ok(Seen {
             newest,
-            outcome: None,
+            brought: None,
         });
     };
     let (handle, ours, theirs) = (a.project.clone(), revision.clone(), newer.revision.clone());
     let has = blocking(move || Ok::<_, EngineError>(contains(&handle.repository()?, &theirs, &ours)?));
-    let outcome = has.await?.then(|| Outcome {
-        status: DeployStatus::Succeeded,
-        why: format!(
-            "deploy {} of {} brought it along",
-            newer.id.0,
-            newer.revision.short()
-        ),
-    });
-    Ok(Seen { newest, outcome })
+    let brought = has.await?.then(|| (newer.id, newer.revision.short().to_owned()));
+    Ok(Seen { newest, brought })
 }
 
 /// Why a revision is not deployed that has a quarantined one of another task in it, and nothing that was healthy since.

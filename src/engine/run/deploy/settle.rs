@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::WAITS_FOR_DEPLOY;
-use crate::domain::deploy::{DeployStatus, Outcome, Said, settle};
+use crate::domain::deploy::{DeployId, DeployStatus, Outcome, Said, settle};
 use crate::domain::front_matter::DEPLOY_LOG;
 use crate::domain::task::Task;
 use crate::domain::time::Timestamp;
@@ -88,6 +88,21 @@ pub(super) async fn record(
     });
     let deploy = recorded.await?;
     engine.committed();
+    Ok(deploy)
+}
+
+/// Settles an attempt for which nothing has to be done: another one brought its revision along.
+pub(super) fn brought(
+    tx: &mut Conn,
+    task: &Task,
+    (deploy, (by, revision)): (&Deploy, (DeployId, String)),
+    now: Timestamp,
+) -> Result<Deploy, Abort> {
+    let why = format!("deploy {} of {revision} brought it along", by.0);
+    let Some(deploy) = deploys::brought(tx, deploy.id, by, &why, now)?.won() else {
+        return Err(Abort::Lost);
+    };
+    follow(tx, task, &deploy, "", now)?;
     Ok(deploy)
 }
 
