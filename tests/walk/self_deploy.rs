@@ -42,6 +42,8 @@ bin=BIN
 echo "$ORCH_ATTEMPT $ORCH_REVISION" >>"$bin/calls"
 old=$(cat "$bin/pid")
 cp "$bin/orch" "$bin/orch.new"
+# Another binary: what follows the program is not looked at.
+printf %s "$ORCH_REVISION" >>"$bin/orch.new"
 echo "$ORCH_REVISION" >"$bin/revision"
 mv "$bin/orch.new" "$bin/orch"
 kill -TERM "$old"
@@ -107,6 +109,10 @@ fn a_service_that_deploys_itself_is_finished_by_the_new_one() {
     assert_eq!(calls, format!("1 {main}\n"), "the hook ran once");
     let exe = fs::read_link(format!("/proc/{}/exe", pid(&bin))).unwrap();
     assert_eq!(exe, bin.join("orch"), "the binary that was put in place");
+    assert!(
+        fs::read(&exe).unwrap().ends_with(main.as_bytes()),
+        "the new version"
+    );
 
     // It wrote the verdict, and watches itself.
     let shown = |name: &str| {

@@ -14,12 +14,12 @@ use super::super::{Engine, EngineError, blocking, revision};
 use super::failed::{self, Again};
 use super::hook::{self, Action, Ended, Stands};
 use super::merge::{Until, snooze};
+use super::{Attempt, Step, judge, watch};
+
 mod settle;
 
 pub(in crate::engine) use settle::settled;
 use settle::{brought, outcome, record, shown};
-
-use super::{Attempt, Step, judge, watch};
 
 /// Deploys what this visit merged, and lets the gates say what follows.
 pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Result<Step, EngineError> {

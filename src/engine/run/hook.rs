@@ -16,7 +16,7 @@ use crate::store::deploys::Deploy;
 use super::super::look::about;
 use super::super::{Engine, EngineError, blocking};
 use super::connections::{OFFLINE, Tries, begun_by, has_reached, last_of, next_of};
-use super::{Attempt, failed, far};
+use super::{Attempt, far};
 
 /// What a hook is to do: the last word of its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,11 +190,8 @@ async fn look(engine: &Engine, hook: &Hook, action: Action, deploy: &Deploy) -> 
                 tail: engine.settings().without_secrets(&printed(&tail)),
             })
         }
-        // What it had started may live on: production is asked only when nothing can change it any more.
-        RunState::Lost(_) => {
-            failed::end_tree_in(engine, dir, false, None).await?;
-            gone("the hook is gone, and its exit was not recorded")
-        }
+        // The hook died with its shim. What it had started is let alone: production may be among it.
+        RunState::Lost(_) => gone("the hook is gone, and its exit was not recorded"),
         RunState::Elsewhere(_) => gone("the hook went down with its machine or container"),
     })
 }
