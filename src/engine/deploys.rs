@@ -7,6 +7,7 @@ use crate::store::deploys::Deploy;
 use crate::store::quarantine::Quarantined;
 use crate::store::{StoreError, deploys, jobs, quarantine, readable, tasks};
 
+use super::run::QUARANTINED;
 use super::transition::Abort;
 use super::views::DeployView;
 use super::{Engine, EngineError, ProjectHandle, run, transition};
@@ -76,6 +77,7 @@ pub async fn release(engine: &Engine, project: &str, revision: &str) -> Result<(
         found.retain(|q| wanted.len() >= DIGITS && q.revision.as_str().starts_with(&wanted));
         if let [only] = found.as_slice() {
             quarantine::release(tx, id, &only.revision)?;
+            jobs::wake_reserved(tx, id, QUARANTINED, now)?;
             if let Some(task) = readable(tasks::by_id(tx, only.task_id))? {
                 let text = format!("{} was let out of quarantine by a person", only.revision.short());
                 transition::say(tx, &task, "deploy", &text, now)?;

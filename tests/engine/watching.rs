@@ -307,7 +307,7 @@ async fn a_newer_deploy_ends_the_watch_and_forbids_the_rollback(backend: Backend
 /// As if it had not been claimed.
 fn put_back(house: &House, claim: Claim) {
     house.sql(&format!(
-        "UPDATE jobs SET status = 'queued', node = NULL, instance = NULL, claimed_at = NULL WHERE id = {}",
+        "UPDATE jobs SET status = 'queued', available_at = 0, node = NULL, instance = NULL, claimed_at = NULL WHERE id = {}",
         claim.job
     ));
 }

@@ -45,6 +45,7 @@ pub(super) use deploy::settled;
 pub(super) use failed::{end_tree_in, fail, without_stage};
 pub(super) use finish::packet_of;
 pub(super) use given_up::give_up;
+pub(super) use quarantined::QUARANTINED;
 pub(super) use tidy::wip_copy;
 
 use self::pauses::Pauses;

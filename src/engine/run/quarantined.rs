@@ -12,6 +12,9 @@ use super::super::{Engine, EngineError};
 use super::merge::{Until, in_one_write, snooze};
 use super::{Attempt, Step};
 
+/// What a job says that waits until main is at something else.
+pub(in crate::engine) const QUARANTINED: &str = "which is quarantined";
+
 /// The tip of main, where another task's deploy of it failed or was rolled back: whatever is deployed on top would bring it
 /// to production again.
 pub(super) async fn tip(engine: &Engine, a: &Attempt, main: &Sha) -> Result<Option<String>, EngineError> {
@@ -29,7 +32,7 @@ pub(super) async fn tip(engine: &Engine, a: &Attempt, main: &Sha) -> Result<Opti
     Ok(read.await?.map(|(brought_by, q)| {
         let by = brought_by.map_or_else(|| format!("task #{}", q.task_id), |id| id.to_string());
         format!(
-            "main is at {}, which {by} brought and which is quarantined: {}; bring main on by a fix of {by} or by a revert, \
+            "main is at {}, which {by} brought and {QUARANTINED}: {}; bring main on by a fix of {by} or by a revert, \
              or release it with `orch deploy release {} {}`",
             q.revision.short(),
             q.reason,
