@@ -2,6 +2,7 @@
 //! for. Never runs a hook for a candidate that nobody confirmed, and none for a quarantined revision.
 
 use crate::domain::deploy::{DeployId, DeployStatus, Said};
+use crate::domain::front_matter::DEPLOY_LOG;
 use crate::domain::id::Sha;
 use crate::domain::job::JobKind;
 use crate::settings::project::Hook;
@@ -10,7 +11,7 @@ use crate::store::{StoreError, deploys, intents, jobs, quarantine, tasks};
 
 use super::super::look::{Question, confirm_key, contains, merge_key, tip};
 use super::super::transition::{self, Abort};
-use super::super::{Engine, EngineError, blocking, revision};
+use super::super::{Engine, EngineError, blocking, records, revision};
 use super::failed::{self, Again};
 use super::hook::{self, Action, Ended, Stands};
 use super::merge::{Until, snooze};
@@ -19,7 +20,7 @@ use super::{Attempt, Step, judge, watch};
 mod settle;
 
 pub(in crate::engine) use settle::settled;
-use settle::{brought, outcome, record, shown};
+use settle::{brought, log, outcome, record, shown};
 
 /// Deploys what this visit merged, and lets the gates say what follows.
 pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Result<Step, EngineError> {
@@ -63,6 +64,14 @@ pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Res
             deploy.id.0
         );
         return failed::over(engine, a, &why, Again::Never).await;
+    }
+    if deploy.status == DeployStatus::Failed && a.project.config.records_ref.is_none() {
+        // Its log goes onto the branch, on which a developer works next: now, or it would void the next candidate.
+        if let Some(text) = log(&deploy, &tail) {
+            let file = (DEPLOY_LOG.file, text.as_str());
+            // Else its notice brings it later.
+            drop(records::write(&a.project, &a.task, file, records::Onto::Merged).await);
+        }
     }
     let question = Question {
         head: None,

@@ -152,7 +152,7 @@ fn follow(tx: &mut Conn, task: &Task, deploy: &Deploy, tail: &str, now: Timestam
 }
 
 /// `14-deploy-log.md`; none while nobody knows how it ended.
-fn log(deploy: &Deploy, tail: &str) -> Option<String> {
+pub(super) fn log(deploy: &Deploy, tail: &str) -> Option<String> {
     let status = match deploy.status {
         DeployStatus::Succeeded => "SUCCESS",
         DeployStatus::Failed => "FAILED",
