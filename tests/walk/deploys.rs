@@ -9,7 +9,7 @@ use orch::engine::views::TaskDetail;
 use crate::support::{Agent, Project, Repo, Setup, TestService, git, wait_until};
 
 /// development, then the stage that merges and deploys after a person's word.
-const TWO_STAGES: &str = r#"
+pub(super) const TWO_STAGES: &str = r#"
 [[stage]]
 name = "development"
 role = "developer"

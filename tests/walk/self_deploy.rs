@@ -5,24 +5,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
+use super::deploys::TWO_STAGES;
 use crate::support::{Project, Repo, Setup, git, lives, wait_until};
-
-/// development, then the stage that merges and deploys after a person's word.
-const STAGES: &str = r#"
-[[stage]]
-name = "development"
-role = "developer"
-gates = ["tests_local"]
-
-[[stage]]
-name = "deploy"
-gates = ["branch_mergeable", "deploy_status"]
-rollback_to = "development"
-confirm = true
-
-[[stage]]
-name = "done"
-"#;
 
 /// Runs `$bin/orch`, and again when it ends; its pid stands in `$bin/pid`. TERM ends both.
 const SUPERVISOR: &str = r#"
@@ -87,7 +71,7 @@ fn a_service_that_deploys_itself_is_finished_by_the_new_one() {
     let project = Project::new("orch", &repo)
         .top("self_hosting = true")
         .top("records_ref = 'refs/heads/orch-records'")
-        .then(STAGES)
+        .then(TWO_STAGES)
         .then(&rest);
     let mut service = Setup::new()
         .set("server.listen", format!("127.0.0.1:{port}"))

@@ -69,6 +69,7 @@ pub(super) async fn deploy(engine: &Engine, a: &mut Attempt, hook: &Hook) -> Res
         // Its log goes onto the branch, on which a developer works next: now, or it would void the next candidate.
         if let Some(text) = log(&deploy, &tail) {
             let file = (DEPLOY_LOG.file, text.as_str());
+            a.check_hold(engine).await?;
             // Else its notice brings it later.
             drop(records::write(&a.project, &a.task, file, records::Onto::Merged).await);
         }
